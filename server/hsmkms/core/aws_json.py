@@ -1,0 +1,85 @@
+"""Messages as AWS JSON 1.1 has them: members in AWS's spelling, blobs in base64, times as seconds since 1970.
+
+Used for the command line's output and for the answers kept under idempotency keys. `encode` and `decode` are each other's
+inverse for every message in `messages`.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from hsmkms.core.members import aws_name
+
+Message = TypeVar("Message")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def encode(message: Any) -> dict[str, Any]:
+    """Return a message as a JSON object; members that are None are left out."""
+    return {
+        aws_name(field.name): _encode(value)
+        for field in dataclasses.fields(message)
+        if (value := getattr(message, field.name)) is not None
+    }
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime):
+        return (value - _EPOCH) / timedelta(seconds=1)
+    if isinstance(value, tuple):
+        return [_encode(element) for element in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return encode(value) if dataclasses.is_dataclass(value) else value
+
+
+def decode(kind: type[Message], document: Mapping[str, Any]) -> Message:
+    """Return the message of that kind which `document` holds.
+
+    Raises:
+        ValueError: a member has a value that its type cannot hold.
+        TypeError: a member that the type requires is missing.
+    """
+    values = {
+        name: _decode(annotation, document[aws_name(name)])
+        for name, annotation in _annotations(kind).items()
+        if document.get(aws_name(name)) is not None
+    }
+    return kind(**values)
+
+
+def _annotations(kind: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: _without_none(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+def _without_none(annotation: Any) -> Any:
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        return next(option for option in typing.get_args(annotation) if option is not type(None))
+    return annotation
+
+
+def _decode(annotation: Any, value: Any) -> Any:
+    if annotation is bytes:
+        return base64.b64decode(value, validate=True)
+    if annotation is datetime:
+        return _EPOCH + timedelta(microseconds=round(value * 1_000_000))
+    if typing.get_origin(annotation) is tuple:
+        return tuple(_decode(typing.get_args(annotation)[0], element) for element in value)
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return annotation(value)
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        return decode(annotation, value)
+    return value

@@ -1,0 +1,300 @@
+"""The frames between the front and a token worker: fixed binary structures, defined here once.
+
+A frame is `u32 length` and that many bytes. Integers are big-endian.
+
+- to the worker: `u64 id, u8 opcode, u64 expiry, u16 count`, then `count` items. The expiry is a time of CLOCK_MONOTONIC in
+  nanoseconds, 0 for none; a worker does not start an item whose expiry has passed.
+- to the front: `u64 id, u8 flags, u16 count`, then for each item `u8 outcome, u32 length, value`. The answers come in the order of
+  the commands.
+
+An item is its command's fields in their order: numbers as u32, byte strings as `u32 length, bytes`, a `KeyRef` as its 61 bytes.
+Every field has a limit, every frame too; whatever does not fit is a `FrameError` on either side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hsmkms.core import commands
+from hsmkms.core.ciphertext import (
+    CANARY_BYTES,
+    CKA_ID_BYTES,
+    DIGEST_BYTES,
+    HEADER_BYTES,
+    MAX_PLAINTEXT_BYTES,
+    MAX_WRAPPED_BYTES,
+    NONCE_BYTES,
+    TAG_BYTES,
+    Suite,
+)
+from hsmkms.core.commands import Command, KeyRef, Opcode, Outcome, Result
+from hsmkms.core.context import MAX_CONTEXT_BYTES
+
+MAX_REQUEST_BYTES: Final = 1 << 20
+MAX_RESPONSE_BYTES: Final = 16 << 20
+"""The longest answer lists a token's backing keys: room for some 150,000."""
+MAX_ITEMS: Final = 16
+LENGTH: Final = struct.Struct("!I")
+
+RETIRING: Final = 1
+"""Flag of an answer: this worker starts nothing more and ends; the token failed in a way that a new process may not."""
+
+_REQUEST: Final = struct.Struct("!QBQH")
+_RESPONSE: Final = struct.Struct("!QBH")
+_ITEM: Final = struct.Struct("!BI")
+_KEY: Final = struct.Struct(f"!{CKA_ID_BYTES}sB{CANARY_BYTES}s")
+
+
+class FrameError(Exception):
+    """Bytes that are no frame, or a value that does not fit into one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A frame to a worker.
+
+    Args:
+        number: Its id, unique while the worker lives.
+        expiry_ns: CLOCK_MONOTONIC in nanoseconds, 0 for none.
+        items: 1 to `MAX_ITEMS` commands of one kind.
+    """
+
+    number: int
+    expiry_ns: int
+    items: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A frame to the front.
+
+    Args:
+        number: The id of the request that it answers.
+        retiring: Whether the worker ends after it.
+        results: One result for each item, in order.
+    """
+
+    number: int
+    retiring: bool
+    results: tuple[Result, ...]
+
+
+_EXACT: Final = {
+    "cka_id": CKA_ID_BYTES,
+    "source_digest": DIGEST_BYTES,
+    "destination_digest": DIGEST_BYTES,
+    "header": HEADER_BYTES,
+}
+_LONGEST: Final = {
+    "wrapped": MAX_WRAPPED_BYTES,
+    "context": MAX_CONTEXT_BYTES,
+    "plaintext": MAX_PLAINTEXT_BYTES,
+    "sealed": NONCE_BYTES + MAX_PLAINTEXT_BYTES + TAG_BYTES,
+    "cka_ids": 16384 * CKA_ID_BYTES,
+    "label": 64,
+    "settings": 65536,
+}
+
+
+class _Reader:
+    """A cursor over a frame that never reads past its end."""
+
+    __slots__ = ("data", "position")
+
+    def __init__(self, data: bytes, position: int = 0) -> None:
+        self.data = data
+        self.position = position
+
+    def take(self, length: int) -> bytes:
+        end = self.position + length
+        if end > len(self.data):
+            raise FrameError("a field reaches past the end of its frame")
+        piece = self.data[self.position : end]
+        self.position = end
+        return piece
+
+    def number(self) -> int:
+        return int.from_bytes(self.take(4), "big")
+
+    def finish(self) -> None:
+        if self.position != len(self.data):
+            raise FrameError("bytes after the last field of a frame")
+
+
+def _pack_bytes(name: str) -> Callable[[bytes], bytes]:
+    exact, longest = _EXACT.get(name), _LONGEST.get(name, 0)
+
+    def pack(value: bytes) -> bytes:
+        if (len(value) != exact) if exact is not None else (len(value) > longest):
+            raise FrameError(f"{name} has {len(value)} bytes")
+        return LENGTH.pack(len(value)) + value
+
+    return pack
+
+
+def _take_bytes(name: str) -> Callable[[_Reader], bytes]:
+    exact, longest = _EXACT.get(name), _LONGEST.get(name, 0)
+
+    def take(reader: _Reader) -> bytes:
+        length = reader.number()
+        if (length != exact) if exact is not None else (length > longest):
+            raise FrameError(f"{name} has {length} bytes")
+        return reader.take(length)
+
+    return take
+
+
+def _pack_key(key: KeyRef) -> bytes:
+    if len(key.cka_id) != CKA_ID_BYTES or len(key.canary) != CANARY_BYTES:
+        raise FrameError("a key reference of the wrong length")
+    return _KEY.pack(key.cka_id, key.suite, key.canary)
+
+
+def _take_key(reader: _Reader) -> KeyRef:
+    identifier, suite, canary = _KEY.unpack(reader.take(_KEY.size))
+    try:
+        return KeyRef(identifier, Suite(suite), canary)
+    except ValueError:
+        raise FrameError(f"unknown suite {suite}") from None
+
+
+def _pack_number(value: int) -> bytes:
+    if not 0 <= value < 1 << 32:
+        raise FrameError(f"{value} does not fit into 32 bits")
+    return LENGTH.pack(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    kind: Callable[..., Command]
+    packers: tuple[tuple[str, Callable[[Any], bytes]], ...]
+    takers: tuple[Callable[[_Reader], Any], ...]
+
+    def pack(self, item: Command) -> bytes:
+        return b"".join([pack(getattr(item, name)) for name, pack in self.packers])
+
+    def take(self, reader: _Reader) -> Command:
+        return self.kind(*[take(reader) for take in self.takers])
+
+
+def _layout(kind: type) -> _Layout:
+    hints = typing.get_type_hints(kind)
+    packers: list[tuple[str, Callable[[Any], bytes]]] = []
+    takers: list[Callable[[_Reader], Any]] = []
+    for field in dataclasses.fields(kind):
+        annotation = hints[field.name]
+        if annotation is KeyRef:
+            packers.append((field.name, _pack_key))
+            takers.append(_take_key)
+        elif annotation is bytes:
+            packers.append((field.name, _pack_bytes(field.name)))
+            takers.append(_take_bytes(field.name))
+        else:
+            packers.append((field.name, _pack_number))
+            takers.append(_Reader.number)
+    return _Layout(kind, tuple(packers), tuple(takers))
+
+
+_LAYOUTS: Final[dict[int, _Layout]] = {kind.opcode: _layout(kind) for kind in typing.get_args(commands.Command)}
+
+
+def encode_request(request: Request) -> bytes:
+    """Return the frame of a request, length included.
+
+    Raises:
+        FrameError: a field, or the whole, is over its limit, or the items are not of one kind.
+    """
+    items = request.items
+    if not 1 <= len(items) <= MAX_ITEMS:
+        raise FrameError(f"{len(items)} items in a frame")
+    opcode = items[0].opcode
+    if any(item.opcode is not opcode for item in items):
+        raise FrameError("items of different kinds in a frame")
+    layout = _LAYOUTS[opcode]
+    body = _REQUEST.pack(request.number, opcode, request.expiry_ns, len(items)) + b"".join(map(layout.pack, items))
+    if len(body) > MAX_REQUEST_BYTES:
+        raise FrameError(f"a request of {len(body)} bytes")
+    return LENGTH.pack(len(body)) + body
+
+
+def decode_request(body: bytes) -> Request:
+    """Parse a request frame without its length.
+
+    Raises:
+        FrameError: it is none.
+    """
+    reader = _Reader(body)
+    number, opcode, expiry_ns, count = _REQUEST.unpack(reader.take(_REQUEST.size))
+    layout = _LAYOUTS.get(opcode)
+    if layout is None or not 1 <= count <= MAX_ITEMS:
+        raise FrameError(f"{count} items of opcode {opcode}")
+    items = tuple(layout.take(reader) for _ in range(count))
+    reader.finish()
+    return Request(number, expiry_ns, items)
+
+
+def encode_response(number: int, results: Sequence[Result], *, retiring: bool = False) -> bytes:
+    """Return the frame of a response, length included.
+
+    Raises:
+        FrameError: it is over its limit.
+    """
+    parts = [_RESPONSE.pack(number, RETIRING if retiring else 0, len(results))]
+    for result in results:
+        parts += (_ITEM.pack(result.outcome, len(result.value)), result.value)
+    body = b"".join(parts)
+    if len(body) > MAX_RESPONSE_BYTES:
+        raise FrameError(f"a response of {len(body)} bytes")
+    return LENGTH.pack(len(body)) + body
+
+
+def decode_response(body: bytes) -> Response:
+    """Parse a response frame without its length.
+
+    Raises:
+        FrameError: it is none.
+    """
+    reader = _Reader(body)
+    number, flags, count = _RESPONSE.unpack(reader.take(_RESPONSE.size))
+    results = []
+    for _ in range(count):
+        outcome, length = _ITEM.unpack(reader.take(_ITEM.size))
+        try:
+            results.append(Result(Outcome(outcome), reader.take(length)))
+        except ValueError:
+            raise FrameError(f"unknown outcome {outcome}") from None
+    reader.finish()
+    return Response(number, bool(flags & RETIRING), tuple(results))
+
+
+def frame_length(prefix: bytes, limit: int) -> int:
+    """Return how many bytes follow the four of `prefix`.
+
+    Raises:
+        FrameError: more than `limit`.
+    """
+    (length,) = LENGTH.unpack(prefix)
+    if length > limit:
+        raise FrameError(f"a frame of {length} bytes, over the limit of {limit}")
+    return int(length)
+
+
+__all__ = [
+    "MAX_ITEMS",
+    "MAX_REQUEST_BYTES",
+    "MAX_RESPONSE_BYTES",
+    "FrameError",
+    "Opcode",
+    "Request",
+    "Response",
+    "decode_request",
+    "decode_response",
+    "encode_request",
+    "encode_response",
+    "frame_length",
+]

@@ -1,0 +1,170 @@
+"""Constraints on request members, and AWS's texts for what breaks them.
+
+A request is a frozen dataclass whose fields carry a `Constraint` in their metadata. `check` looks at every member and reports all
+that is wrong in one ValidationException, as AWS does: "2 validation errors detected: Value … at 'keyId' failed to satisfy …; …".
+The numbers, patterns and enumerations are those of the AWS KMS model 2014-11-01; members are named in lowerCamel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeAlias
+
+from hsmkms.core.errors import ValidationException
+
+MAX_SHOWN_CHARACTERS: Final = 64
+"""A value longer than this is cut where an error repeats it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What a member must satisfy.
+
+    Args:
+        required: It must be there.
+        minimum: Least length (text, bytes, list) or least value (number).
+        maximum: Greatest length or value.
+        pattern: A regular expression that the whole text must match.
+        choices: The enumeration whose values are allowed.
+        each: The constraint on each element of a list.
+        sensitive: Errors do not repeat its value.
+        doc: What the member is, for help texts.
+        placeholder: What stands for its value in help texts.
+    """
+
+    required: bool = False
+    minimum: int | None = None
+    maximum: int | None = None
+    pattern: str | None = None
+    choices: type[StrEnum] | None = None
+    each: Constraint | None = None
+    sensitive: bool = False
+    doc: str = ""
+    placeholder: str = ""
+
+
+def member(doc: str, *, default: Any = None, **constraint: Any) -> Any:
+    """Declare a request member: a dataclass field with a `Constraint`.
+
+    Args:
+        doc: What the member is, with units and limits: it is shown by `--help`.
+        default: The value when it is absent.
+        constraint: The fields of `Constraint`.
+    """
+    rule = Constraint(doc=doc, **constraint)
+    metadata = {"constraint": rule}
+    if isinstance(default, Mapping):
+        return dataclasses.field(default_factory=lambda: default, repr=not rule.sensitive, metadata=metadata)
+    return dataclasses.field(default=default, repr=not rule.sensitive, metadata=metadata)
+
+
+def constraint_of(field: dataclasses.Field[Any]) -> Constraint:
+    """Return the constraint that a field was declared with."""
+    rule: Constraint = field.metadata.get("constraint", _NO_CONSTRAINT)
+    return rule
+
+
+_Rules: TypeAlias = tuple[tuple[str, Callable[[Any], Any], Constraint], ...]
+_RULES: Final[dict[type, _Rules]] = {}
+_NO_CONSTRAINT: Final = Constraint()
+_ACRONYMS: Final = {"aws_account_id": "AWSAccountId"}
+
+
+@functools.cache
+def aws_name(field_name: str) -> str:
+    """Return a member's name as AWS writes it: `key_id` is `KeyId`."""
+    return _ACRONYMS.get(field_name) or "".join(part.capitalize() for part in field_name.split("_"))
+
+
+@functools.cache
+def wire_name(field_name: str) -> str:
+    """Return a member's name as AWS's validation texts write it: `key_id` is `keyId`."""
+    name = aws_name(field_name)
+    return name[0].lower() + name[1:]
+
+
+def check(request: Any) -> None:
+    """Check every member of a request.
+
+    Raises:
+        ValidationException: with a text for each member that breaks its constraint.
+    """
+    problems: list[str] = []
+    for path, value, rule in _rules(type(request)):
+        problem = _problem(path, value(request), rule)
+        if problem:
+            problems.append(problem)
+        elif rule.each is None and isinstance(value(request), tuple):
+            problems.extend(_nested(path, value(request)))
+    if problems:
+        count = len(problems)
+        plural = "" if count == 1 else "s"
+        raise ValidationException(f"{count} validation error{plural} detected: " + "; ".join(problems))
+
+
+def _rules(kind: type) -> _Rules:
+    rules = _RULES.get(kind)
+    if rules is None:
+        fields = dataclasses.fields(kind)
+        rules = tuple((wire_name(f.name), operator.attrgetter(f.name), constraint_of(f)) for f in fields)
+        _RULES[kind] = rules
+    return rules
+
+
+def _nested(path: str, values: tuple[Any, ...]) -> Iterator[str]:
+    for position, value in enumerate(values, 1):
+        if dataclasses.is_dataclass(value):
+            for name, get, rule in _rules(type(value)):
+                problem = _problem(f"{path}.{position}.member.{name}", get(value), rule)
+                if problem:
+                    yield problem
+
+
+def _problem(path: str, value: Any, rule: Constraint) -> str:
+    if value is None:
+        return f"Value null at '{path}' failed to satisfy constraint: Member must not be null" if rule.required else ""
+    broken = _broken(value, rule)
+    if not broken and rule.each is not None:
+        for element in value:
+            inner = _broken(element, rule.each)
+            if inner:
+                broken = f"Member must satisfy constraint: [{inner}]"
+                break
+    return f"Value{_shown(value, rule)} at '{path}' failed to satisfy constraint: {broken}" if broken else ""
+
+
+def _broken(value: Any, rule: Constraint) -> str:
+    measured, noun = (value, "value") if isinstance(value, int) else (_length(value), "length")
+    if rule.minimum is not None and measured < rule.minimum:
+        return f"Member must have {noun} greater than or equal to {rule.minimum}"
+    if rule.maximum is not None and measured > rule.maximum:
+        return f"Member must have {noun} less than or equal to {rule.maximum}"
+    if rule.pattern is not None and not _compiled(rule.pattern).fullmatch(value):
+        return f"Member must satisfy regular expression pattern: {rule.pattern}"
+    if rule.choices is not None and value not in rule.choices:
+        return f"Member must satisfy enum value set: [{', '.join(rule.choices)}]"
+    return ""
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str | bytes | tuple | Mapping) else 0
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _shown(value: Any, rule: Constraint) -> str:
+    if rule.sensitive or isinstance(value, bytes | Mapping):
+        return ""
+    text = f"[{', '.join(str(element) for element in value)}]" if isinstance(value, tuple) else str(value)
+    if len(text) > MAX_SHOWN_CHARACTERS:
+        text = text[:MAX_SHOWN_CHARACTERS] + "…"
+    return f" '{text}'"

@@ -1,0 +1,508 @@
+"""Requests and responses of every operation: one dataclass each, its members named as AWS names them, in snake_case.
+
+They are what the operations take and give, whatever the face: gRPC, AWS JSON, the client library and the command line are all
+derived from these declarations. Request members hold what the caller sent, unchecked; `members.check` judges them. `OPERATIONS`
+lists every operation of this version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from hsmkms.core.members import Constraint, member
+from hsmkms.core.model import (
+    DataKeySpec,
+    DryRunModifier,
+    EncryptionAlgorithm,
+    IncludeKeyMaterial,
+    KeyManager,
+    KeyMaterialState,
+    KeySpec,
+    KeyState,
+    KeyUsage,
+    Origin,
+    RotationType,
+)
+
+NO_CONTEXT: Final[Mapping[str, str]] = MappingProxyType({})
+
+_KEY_FORMS = "a key ID, key ARN, alias/NAME or alias ARN (1 to 2048 characters)"
+
+
+def _key_id(doc: str, *, required: bool = True) -> Any:
+    return member(doc, required=required, minimum=1, maximum=2048, placeholder="KEY")
+
+
+def _blob(doc: str, *, required: bool = True) -> Any:
+    return member(doc, required=required, minimum=1, maximum=6144, placeholder="BLOB")
+
+
+def _context(doc: str) -> Any:
+    return member(
+        doc
+        + ": pairs that must be given again, exactly, to open the ciphertext; not secret; 8192 bytes in canonical form at most",
+        default=NO_CONTEXT,
+        placeholder="KEY=VALUE[,KEY=VALUE…]",
+    )
+
+
+def _algorithm(doc: str) -> Any:
+    return member(doc + " (default SYMMETRIC_DEFAULT)", choices=EncryptionAlgorithm)
+
+
+def _grant_tokens() -> Any:
+    return member(
+        "grant tokens, 10 at most, each 1 to 8192 characters",
+        default=(),
+        maximum=10,
+        each=Constraint(minimum=1, maximum=8192),
+        placeholder="TOKEN",
+    )
+
+
+def _dry_run() -> Any:
+    return member("check permissions and parameters without doing it; the answer is always an error")
+
+
+def _dry_run_modifiers() -> Any:
+    return member(
+        "with DryRun: IGNORE_CIPHERTEXT checks the permissions alone and takes no ciphertext",
+        default=(),
+        each=Constraint(choices=DryRunModifier),
+    )
+
+
+def _number_of_bytes(doc: str) -> Any:
+    return member(doc, minimum=1, maximum=1024, placeholder="N")
+
+
+def _limit() -> Any:
+    return member("most items to return, 1 to 1000", minimum=1, maximum=1000, placeholder="N")
+
+
+def _marker() -> Any:
+    return member("NextMarker of the page before", minimum=1, maximum=1024, placeholder="MARKER")
+
+
+def _alias_name() -> Any:
+    return member(
+        "the alias with its prefix, for example alias/payments (7 to 256 characters)",
+        required=True,
+        minimum=1,
+        maximum=256,
+        pattern=r"^[a-zA-Z0-9:/_-]+$",
+        placeholder="alias/NAME",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """The answer of operations that answer nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagMember:
+    """A tag as a request holds it."""
+
+    tag_key: str | None = member("the tag's key", required=True, minimum=1, maximum=128)
+    tag_value: str | None = member("the tag's value", required=True, minimum=0, maximum=256)
+
+
+@dataclass(frozen=True, slots=True)
+class ReEncryptRequest:
+    """Decrypt a ciphertext and encrypt it again, inside the token."""
+
+    ciphertext_blob: bytes | None = _blob("the ciphertext to re-encrypt (1 to 6144 bytes)", required=False)
+    source_encryption_context: Mapping[str, str] = _context("encryption context of the source")
+    source_key_id: str | None = _key_id(f"the key it is encrypted under: {_KEY_FORMS}", required=False)
+    destination_key_id: str | None = _key_id(f"the key to encrypt it under: {_KEY_FORMS}")
+    destination_encryption_context: Mapping[str, str] = _context("encryption context of the result")
+    source_encryption_algorithm: str | None = _algorithm("algorithm of the source")
+    destination_encryption_algorithm: str | None = _algorithm("algorithm of the result")
+    grant_tokens: tuple[str, ...] = _grant_tokens()
+    dry_run: bool | None = _dry_run()
+    dry_run_modifiers: tuple[str, ...] = _dry_run_modifiers()
+
+
+@dataclass(frozen=True, slots=True)
+class ReEncryptResponse:
+    """The new ciphertext, and between which keys and materials it moved."""
+
+    ciphertext_blob: bytes
+    source_key_id: str
+    key_id: str
+    source_encryption_algorithm: EncryptionAlgorithm
+    destination_encryption_algorithm: EncryptionAlgorithm
+    source_key_material_id: str | None = None
+    destination_key_material_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptRequest:
+    """Encrypt up to 4,096 bytes."""
+
+    key_id: str | None = _key_id(f"the key to encrypt under: {_KEY_FORMS}")
+    plaintext: bytes | None = member(
+        "what to encrypt (1 to 4096 bytes)", required=True, minimum=1, maximum=4096, sensitive=True, placeholder="BLOB"
+    )
+    encryption_context: Mapping[str, str] = _context("encryption context")
+    grant_tokens: tuple[str, ...] = _grant_tokens()
+    encryption_algorithm: str | None = _algorithm("algorithm")
+    dry_run: bool | None = _dry_run()
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptResponse:
+    """The ciphertext."""
+
+    ciphertext_blob: bytes
+    key_id: str
+    encryption_algorithm: EncryptionAlgorithm
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptRequest:
+    """Decrypt a ciphertext."""
+
+    ciphertext_blob: bytes | None = _blob("the ciphertext to decrypt (1 to 6144 bytes)", required=False)
+    encryption_context: Mapping[str, str] = _context("encryption context it was encrypted with")
+    grant_tokens: tuple[str, ...] = _grant_tokens()
+    key_id: str | None = _key_id(f"the key it is encrypted under: {_KEY_FORMS}", required=False)
+    encryption_algorithm: str | None = _algorithm("algorithm")
+    dry_run: bool | None = _dry_run()
+    dry_run_modifiers: tuple[str, ...] = _dry_run_modifiers()
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptResponse:
+    """The plaintext, and the key and material it was encrypted under."""
+
+    key_id: str
+    plaintext: bytes = field(repr=False)
+    encryption_algorithm: EncryptionAlgorithm
+    key_material_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateDataKeyRequest:
+    """Make a data key: in plaintext, and encrypted under a KMS key."""
+
+    key_id: str | None = _key_id(f"the key to encrypt the data key under: {_KEY_FORMS}")
+    encryption_context: Mapping[str, str] = _context("encryption context")
+    number_of_bytes: int | None = _number_of_bytes("length of the data key, 1 to 1024 bytes; instead of KeySpec")
+    key_spec: str | None = member("length of the data key by name; instead of NumberOfBytes", choices=DataKeySpec)
+    grant_tokens: tuple[str, ...] = _grant_tokens()
+    dry_run: bool | None = _dry_run()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateDataKeyResponse:
+    """The data key twice: encrypted, and in plaintext."""
+
+    ciphertext_blob: bytes
+    plaintext: bytes = field(repr=False)
+    key_id: str
+    key_material_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateDataKeyWithoutPlaintextRequest:
+    """Make a data key and return it only encrypted under a KMS key."""
+
+    key_id: str | None = _key_id(f"the key to encrypt the data key under: {_KEY_FORMS}")
+    encryption_context: Mapping[str, str] = _context("encryption context")
+    key_spec: str | None = member("length of the data key by name; instead of NumberOfBytes", choices=DataKeySpec)
+    number_of_bytes: int | None = _number_of_bytes("length of the data key, 1 to 1024 bytes; instead of KeySpec")
+    grant_tokens: tuple[str, ...] = _grant_tokens()
+    dry_run: bool | None = _dry_run()
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateDataKeyWithoutPlaintextResponse:
+    """The encrypted data key."""
+
+    ciphertext_blob: bytes
+    key_id: str
+    key_material_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRandomRequest:
+    """Return random bytes from the token's generator."""
+
+    number_of_bytes: int | None = _number_of_bytes("how many bytes, 1 to 1024")
+    custom_key_store_id: str | None = member(
+        "custom key stores do not apply to this service: refused", minimum=1, maximum=64
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRandomResponse:
+    """The random bytes."""
+
+    plaintext: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateKeyRequest:
+    """Create a KMS key whose material is generated on the token."""
+
+    description: str | None = member(
+        "what the key is for, 8192 characters at most; not secret", minimum=0, maximum=8192
+    )
+    key_usage: str | None = member("what the key is for (default ENCRYPT_DECRYPT)", choices=KeyUsage)
+    key_spec: str | None = member(
+        "kind of key (default SYMMETRIC_DEFAULT, the only one of this version)",
+        minimum=1,
+        maximum=64,
+        placeholder="SPEC",
+    )
+    origin: str | None = member("where the material comes from (default AWS_KMS: the token makes it)", choices=Origin)
+    tags: tuple[TagMember, ...] = member(
+        "tags of the key, 50 at most", default=(), maximum=50, placeholder="TagKey=KEY,TagValue=VALUE"
+    )
+    multi_region: bool | None = member("multi-Region keys do not apply to this service: refused")
+    custom_key_store_id: str | None = member(
+        "custom key stores do not apply to this service: refused", minimum=1, maximum=64
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMetadata:
+    """What DescribeKey tells of a KMS key."""
+
+    aws_account_id: str
+    key_id: str
+    arn: str
+    creation_date: datetime
+    enabled: bool
+    description: str
+    key_usage: KeyUsage
+    key_state: KeyState
+    origin: Origin
+    key_manager: KeyManager
+    key_spec: KeySpec
+    encryption_algorithms: tuple[EncryptionAlgorithm, ...]
+    multi_region: bool
+    deletion_date: datetime | None = None
+    current_key_material_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateKeyResponse:
+    """The new key."""
+
+    key_metadata: KeyMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeKeyRequest:
+    """Tell what a KMS key is."""
+
+    key_id: str | None = _key_id(f"the key: {_KEY_FORMS}")
+    grant_tokens: tuple[str, ...] = _grant_tokens()
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeKeyResponse:
+    """The key's metadata."""
+
+    key_metadata: KeyMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeysRequest:
+    """List the account's KMS keys."""
+
+    limit: int | None = _limit()
+    marker: str | None = _marker()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyListEntry:
+    """One KMS key of a list."""
+
+    key_id: str
+    key_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeysResponse:
+    """One page of KMS keys."""
+
+    keys: tuple[KeyListEntry, ...]
+    next_marker: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EnableKeyRequest:
+    """Make a disabled KMS key usable."""
+
+    key_id: str | None = _key_id("the key: a key ID or key ARN")
+
+
+@dataclass(frozen=True, slots=True)
+class DisableKeyRequest:
+    """Make a KMS key unusable until it is enabled again."""
+
+    key_id: str | None = _key_id("the key: a key ID or key ARN")
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAliasRequest:
+    """Give a KMS key a second name."""
+
+    alias_name: str | None = _alias_name()
+    target_key_id: str | None = _key_id("the key: a key ID or key ARN")
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAliasRequest:
+    """Point an alias to another KMS key."""
+
+    alias_name: str | None = _alias_name()
+    target_key_id: str | None = _key_id("the key: a key ID or key ARN")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAliasRequest:
+    """Delete an alias; the key stays."""
+
+    alias_name: str | None = _alias_name()
+
+
+@dataclass(frozen=True, slots=True)
+class ListAliasesRequest:
+    """List the account's aliases."""
+
+    key_id: str | None = _key_id("only aliases of this key: a key ID or key ARN", required=False)
+    limit: int | None = _limit()
+    marker: str | None = _marker()
+
+
+@dataclass(frozen=True, slots=True)
+class AliasListEntry:
+    """One alias of a list."""
+
+    alias_name: str
+    alias_arn: str
+    target_key_id: str
+    creation_date: datetime
+    last_updated_date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListAliasesResponse:
+    """One page of aliases."""
+
+    aliases: tuple[AliasListEntry, ...]
+    next_marker: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RotateKeyOnDemandRequest:
+    """Give a KMS key new material now; older ciphertexts stay readable."""
+
+    key_id: str | None = _key_id("the key: a key ID or key ARN")
+
+
+@dataclass(frozen=True, slots=True)
+class RotateKeyOnDemandResponse:
+    """The key that was rotated."""
+
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeyRotationsRequest:
+    """List a KMS key's rotations."""
+
+    key_id: str | None = _key_id("the key: a key ID or key ARN")
+    include_key_material: str | None = member(
+        "ALL_KEY_MATERIAL adds the first material (default ROTATIONS_ONLY)", choices=IncludeKeyMaterial
+    )
+    limit: int | None = _limit()
+    marker: str | None = _marker()
+
+
+@dataclass(frozen=True, slots=True)
+class RotationsListEntry:
+    """One generation of a KMS key's material."""
+
+    key_id: str
+    key_material_id: str
+    key_material_state: KeyMaterialState
+    rotation_date: datetime | None = None
+    rotation_type: RotationType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeyRotationsResponse:
+    """One page of rotations."""
+
+    rotations: tuple[RotationsListEntry, ...]
+    next_marker: str | None = None
+    truncated: bool = False
+
+
+class Effect(StrEnum):
+    """What an operation does to the catalog."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    """It takes an idempotency key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation of the API.
+
+    Args:
+        name: AWS's name, for example `ReEncrypt`.
+        request: Its request.
+        response: Its response.
+        effect: Whether it changes the catalog.
+    """
+
+    name: str
+    request: type
+    response: type
+    effect: Effect = Effect.READS
+
+
+OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
+    {
+        operation.name: operation
+        for operation in (
+            Operation("CreateAlias", CreateAliasRequest, Empty, Effect.CHANGES),
+            Operation("CreateKey", CreateKeyRequest, CreateKeyResponse, Effect.CHANGES),
+            Operation("Decrypt", DecryptRequest, DecryptResponse),
+            Operation("DeleteAlias", DeleteAliasRequest, Empty, Effect.CHANGES),
+            Operation("DescribeKey", DescribeKeyRequest, DescribeKeyResponse),
+            Operation("DisableKey", DisableKeyRequest, Empty, Effect.CHANGES),
+            Operation("EnableKey", EnableKeyRequest, Empty, Effect.CHANGES),
+            Operation("Encrypt", EncryptRequest, EncryptResponse),
+            Operation("GenerateDataKey", GenerateDataKeyRequest, GenerateDataKeyResponse),
+            Operation(
+                "GenerateDataKeyWithoutPlaintext",
+                GenerateDataKeyWithoutPlaintextRequest,
+                GenerateDataKeyWithoutPlaintextResponse,
+            ),
+            Operation("GenerateRandom", GenerateRandomRequest, GenerateRandomResponse),
+            Operation("ListAliases", ListAliasesRequest, ListAliasesResponse),
+            Operation("ListKeyRotations", ListKeyRotationsRequest, ListKeyRotationsResponse),
+            Operation("ListKeys", ListKeysRequest, ListKeysResponse),
+            Operation("ReEncrypt", ReEncryptRequest, ReEncryptResponse),
+            Operation("RotateKeyOnDemand", RotateKeyOnDemandRequest, RotateKeyOnDemandResponse, Effect.CHANGES),
+            Operation("UpdateAlias", UpdateAliasRequest, Empty, Effect.CHANGES),
+        )
+    }
+)
+"""Every operation by its name."""

@@ -1,0 +1,261 @@
+"""The nouns: KMS keys, backing keys, aliases, principals, and how they are named."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hsmkms.core.ciphertext import Suite, cka_id
+
+
+class KeyState(StrEnum):
+    """KeyState of a KMS key, in AWS's spelling."""
+
+    CREATING = "Creating"
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+    PENDING_DELETION = "PendingDeletion"
+    PENDING_IMPORT = "PendingImport"
+    UNAVAILABLE = "Unavailable"
+    UPDATING = "Updating"
+
+
+class KeySpec(StrEnum):
+    """Key specs that this version can create."""
+
+    SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
+
+
+class KeyUsage(StrEnum):
+    """What a KMS key is for."""
+
+    ENCRYPT_DECRYPT = "ENCRYPT_DECRYPT"
+    SIGN_VERIFY = "SIGN_VERIFY"
+    GENERATE_VERIFY_MAC = "GENERATE_VERIFY_MAC"
+    KEY_AGREEMENT = "KEY_AGREEMENT"
+
+
+class EncryptionAlgorithm(StrEnum):
+    """Encryption algorithms of the API."""
+
+    SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
+    RSAES_OAEP_SHA_1 = "RSAES_OAEP_SHA_1"
+    RSAES_OAEP_SHA_256 = "RSAES_OAEP_SHA_256"
+    SM2PKE = "SM2PKE"
+
+
+class DataKeySpec(StrEnum):
+    """Lengths of a data key by name."""
+
+    AES_256 = "AES_256"
+    AES_128 = "AES_128"
+
+
+class Origin(StrEnum):
+    """Where a KMS key's material comes from."""
+
+    AWS_KMS = "AWS_KMS"
+    EXTERNAL = "EXTERNAL"
+    AWS_CLOUDHSM = "AWS_CLOUDHSM"
+    EXTERNAL_KEY_STORE = "EXTERNAL_KEY_STORE"
+
+
+class KeyManager(StrEnum):
+    """Who manages a KMS key: always the customer here."""
+
+    CUSTOMER = "CUSTOMER"
+
+
+class MultiRegionKind(StrEnum):
+    """Whether a KMS key is a multi-Region key; every key of this service is a single-Region one."""
+
+    SINGLE = "SINGLE"
+    PRIMARY = "PRIMARY"
+    REPLICA = "REPLICA"
+
+
+class RotationType(StrEnum):
+    """What made a backing key the current one."""
+
+    AUTOMATIC = "AUTOMATIC"
+    ON_DEMAND = "ON_DEMAND"
+
+
+class KeyMaterialState(StrEnum):
+    """Whether a backing key is the one new ciphertexts are made with."""
+
+    CURRENT = "CURRENT"
+    NON_CURRENT = "NON_CURRENT"
+
+
+class IncludeKeyMaterial(StrEnum):
+    """Which materials ListKeyRotations lists."""
+
+    ROTATIONS_ONLY = "ROTATIONS_ONLY"
+    ALL_KEY_MATERIAL = "ALL_KEY_MATERIAL"
+
+
+class DryRunModifier(StrEnum):
+    """What a dry run leaves out."""
+
+    IGNORE_CIPHERTEXT = "IGNORE_CIPHERTEXT"
+
+
+class BackingKeyState(StrEnum):
+    """State of a backing key in the catalog."""
+
+    CREATING = "Creating"
+    """Its row is written; the token may or may not hold the object. Never used."""
+    ACTIVE = "Active"
+    """On the token, its canary known."""
+    DESTROYED = "Destroyed"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label that an operator gave to a KMS key.
+
+    Args:
+        tag_key: 1 to 128 characters.
+        tag_value: 0 to 256 characters.
+    """
+
+    tag_key: str
+    tag_value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The account and Region in which a name is looked up.
+
+    Args:
+        account: Twelve digits.
+        region: For example `eu-central-1`.
+    """
+
+    account: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arn:
+    """An Amazon Resource Name of the KMS service: `arn:PARTITION:kms:REGION:ACCOUNT:RESOURCE`."""
+
+    partition: str
+    region: str
+    account: str
+    resource: str
+
+    def __str__(self) -> str:
+        return f"arn:{self.partition}:kms:{self.region}:{self.account}:{self.resource}"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls: what the client's certificate says.
+
+    Args:
+        name: The certificate's URI SAN, or its subject in RFC 4514 form.
+        account: The account that the principal belongs to.
+        arn: The principal's ARN.
+    """
+
+    name: str
+    account: str
+    arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackingKey:
+    """One generation of a KMS key's material, which lives on the token.
+
+    Args:
+        version: 1 for the first generation.
+        suite: The derivation it was generated for.
+        state: Its state.
+        canary: The public value wrapped under it, empty while Creating.
+        material_id: KeyMaterialId: SHA-256 of the canary in hex, empty while Creating.
+        created: Microseconds since 1970, UTC.
+        rotation_type: What brought it; None for the first generation.
+        rotated: When it became current, in microseconds since 1970; None for the first generation.
+    """
+
+    version: int
+    suite: Suite
+    state: BackingKeyState
+    canary: bytes
+    material_id: str
+    created: int
+    rotation_type: RotationType | None = None
+    rotated: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KmsKey:
+    """A KMS key as the catalog knows it.
+
+    Args:
+        scope: Account and Region.
+        key_id: The id as text, a UUID.
+        state: Its key state.
+        description: 0 to 8,192 characters.
+        spec: Its key spec.
+        usage: Its key usage.
+        origin: Where its material comes from.
+        multi_region: Its multi-Region kind.
+        current_version: The version that new ciphertexts are made with; 0 while none is ready.
+        backing_keys: Its backing keys by version.
+        created: Microseconds since 1970, UTC.
+        updated: Microseconds since 1970, UTC.
+        deletion_date: When it may be destroyed, in microseconds since 1970, if it is pending deletion.
+        tags: Its tags in the order of their keys.
+    """
+
+    scope: Scope
+    key_id: str
+    state: KeyState
+    description: str
+    spec: KeySpec
+    usage: KeyUsage
+    origin: Origin
+    multi_region: MultiRegionKind
+    current_version: int
+    backing_keys: Mapping[int, BackingKey]
+    created: int
+    updated: int
+    deletion_date: int | None = None
+    tags: tuple[Tag, ...] = ()
+    uuid_bytes: bytes = field(init=False, default=b"")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uuid_bytes", uuid.UUID(self.key_id).bytes)
+
+    @property
+    def current(self) -> BackingKey | None:
+        """The backing key that new ciphertexts are made with, or None while there is none."""
+        return self.backing_keys.get(self.current_version)
+
+    def cka_id(self, version: int) -> bytes:
+        """Return the `CKA_ID` of the backing key of that version."""
+        return cka_id(self.uuid_bytes, version)
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A second name of a KMS key.
+
+    Args:
+        scope: Account and Region.
+        name: With its `alias/`.
+        key_id: The id of the key it points to.
+        created: Microseconds since 1970, UTC.
+        updated: Microseconds since 1970, UTC.
+    """
+
+    scope: Scope
+    name: str
+    key_id: str
+    created: int
+    updated: int

@@ -1,0 +1,258 @@
+"""What the operations need from outside: the catalog, the token, a decision on who may do what, a clock and randomness.
+
+The operations see these protocols only. The front gives them the real ones; unit tests give them simulators that refuse as the real
+ones do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hsmkms.core.ciphertext import Suite
+from hsmkms.core.commands import Decrypt, Encrypt, GenerateDataKey, KeyRef, Rewrap, Verify
+from hsmkms.core.messages import NO_CONTEXT
+from hsmkms.core.model import Alias, KeyState, KmsKey, Principal, RotationType, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The circumstances of one request.
+
+    Args:
+        principal: Who asks.
+        scope: The account and Region in which bare names are looked up.
+        request_id: The id that the answer carries.
+        expiry_ns: The caller's deadline on CLOCK_MONOTONIC in nanoseconds, 0 for none.
+        idempotency_key: What the caller sent to make a change repeatable, or None.
+        source_address: Where the caller is, as the transport says.
+    """
+
+    principal: Principal
+    scope: Scope
+    request_id: str
+    expiry_ns: int = 0
+    idempotency_key: str | None = None
+    source_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """Under what idempotency key a change is made; the catalog keeps it for 24 hours.
+
+    Args:
+        scope: Account and Region of the caller.
+        principal: The caller's ARN: keys of different principals never meet.
+        operation: AWS's name of the operation.
+        idempotency_key: The caller's key, or None for a change that cannot be recognised again.
+        fingerprint: SHA-256 of the request: the same key with another request is refused.
+    """
+
+    scope: Scope
+    principal: str
+    operation: str
+    idempotency_key: str | None
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A change that needs the token, as far as the catalog has it.
+
+    Args:
+        key: The key.
+        version: The backing key's version.
+        answer: The answer already given under this idempotency key, as JSON, or empty.
+        finished: Whether the backing key is on the token and in use.
+    """
+
+    key: KmsKey
+    version: int
+    answer: bytes = b""
+    finished: bool = False
+
+
+class CatalogView(Protocol):
+    """The catalog in memory. Never waits; what it returns is immutable."""
+
+    def require_fresh(self) -> None:
+        """Do nothing, or raise KeyUnavailableException when the view is older than its bound."""
+
+    def key(self, scope: Scope, key_id: str) -> KmsKey | None:
+        """Return the key of that id, or None."""
+
+    def key_by_uuid(self, key_uuid: bytes) -> KmsKey | None:
+        """Return the key whose id has those 16 bytes, in whatever account and Region, or None."""
+
+    def alias(self, scope: Scope, name: str) -> Alias | None:
+        """Return the alias of that name, or None."""
+
+    def keys_after(self, scope: Scope, key_id: str, limit: int) -> Sequence[KmsKey]:
+        """Return at most `limit` keys whose ids sort after `key_id` (empty for all), in order of their ids."""
+
+    def aliases_after(self, scope: Scope, name: str, limit: int, key_id: str | None = None) -> Sequence[Alias]:
+        """Return at most `limit` aliases whose names sort after `name`, of one key if given, in order of their names."""
+
+
+class CatalogChanges(Protocol):
+    """Changes of the catalog. Each one is durable, and in this process's view, before it returns.
+
+    Every method raises KMSInternalException when the database fails, KeyUnavailableException (retryable) when it cannot be reached,
+    and ValidationException when the idempotency key was used for another request. A change that was made before under the same
+    idempotency key is not made again, and returns as it did then.
+    """
+
+    async def begin_key(self, mutation: Mutation, key: KmsKey) -> Begun:
+        """Write a key as Creating with its backing key, version 1, as Creating."""
+
+    async def begin_rotation(self, mutation: Mutation, key: KmsKey, suite: Suite, rotation_type: RotationType) -> Begun:
+        """Write the next backing key as Creating.
+
+        Raises:
+            ConflictException: another backing key of this key is Creating.
+            LimitExceededException: 25 on-demand rotations were made.
+        """
+
+    async def finish_backing_key(self, mutation: Mutation, begun: Begun, canary: bytes, answer: bytes) -> KmsKey:
+        """Make the backing key Active and current, and a Creating key Enabled; keep the answer. Return the key."""
+
+    async def set_state(self, mutation: Mutation, key: KmsKey, state: KeyState) -> None:
+        """Make a key Enabled or Disabled.
+
+        Raises:
+            KMSInvalidStateException: the key is in a state that allows neither.
+        """
+
+    async def create_alias(self, mutation: Mutation, alias: Alias) -> None:
+        """Write a new alias.
+
+        Raises:
+            AlreadyExistsException: there is one of that name.
+            LimitExceededException: the key has 50 aliases.
+        """
+
+    async def update_alias(self, mutation: Mutation, scope: Scope, name: str, key_id: str) -> None:
+        """Point an alias to another key.
+
+        Raises:
+            NotFoundException: there is none of that name.
+            LimitExceededException: the key has 50 aliases.
+        """
+
+    async def delete_alias(self, mutation: Mutation, scope: Scope, name: str) -> None:
+        """Delete an alias.
+
+        Raises:
+            NotFoundException: there is none of that name.
+        """
+
+
+class Token(Protocol):
+    """The token, by way of its workers.
+
+    Every method raises KeyUnavailableException when the token or the key on it is out of reach, DependencyTimeoutException when the
+    caller's deadline passes first, ThrottlingException when too much waits, and KMSInternalException when the token fails otherwise.
+    """
+
+    async def rewrap(self, call: Call, command: Rewrap) -> bytes:
+        """Return the new wrapped key. Raises InvalidCiphertextException when the old one does not unwrap."""
+
+    async def verify(self, call: Call, command: Verify) -> None:
+        """Return if the wrapped key unwraps. Raises InvalidCiphertextException when it does not."""
+
+    async def encrypt(self, call: Call, command: Encrypt) -> bytes:
+        """Return the body of the ciphertext."""
+
+    async def decrypt(self, call: Call, command: Decrypt) -> bytes:
+        """Return the plaintext. Raises InvalidCiphertextException when the ciphertext does not open."""
+
+    async def generate_data_key(self, call: Call, command: GenerateDataKey) -> tuple[bytes, bytes]:
+        """Return the body of the ciphertext, and the data key if it was asked for, else nothing."""
+
+    async def random(self, call: Call, length: int) -> bytes:
+        """Return random bytes."""
+
+    async def generate_backing_key(self, key_id: bytes, suite: Suite) -> bytes:
+        """Generate the backing key of that CKA_ID anew and return its canary; at least one worker can use it then."""
+
+    @property
+    def suite(self) -> Suite:
+        """The suite of new backing keys on this token."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorisationRequest:
+    """One question: may this principal do this to that?
+
+    Args:
+        call: Who asks, and from where.
+        action: For example `kms:ReEncryptFrom`.
+        resource: The ARN of what it is done to, or `*`.
+        key: The key, where the resource is one.
+        alias: The alias the key was named by, or empty.
+        encryption_context: The context of this side.
+        encryption_algorithm: The algorithm of this side, or empty.
+        grant_tokens: The grant tokens sent.
+        conditions: Further condition keys and their values.
+    """
+
+    call: Call
+    action: str
+    resource: str
+    key: KmsKey | None = None
+    alias: str = ""
+    encryption_context: Mapping[str, str] = field(default_factory=lambda: NO_CONTEXT)
+    encryption_algorithm: str = ""
+    grant_tokens: tuple[str, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=lambda: NO_CONTEXT)
+
+
+class Authorizer(Protocol):
+    """Decides who may do what. What it does not allow is denied."""
+
+    def allows(self, request: AuthorisationRequest) -> bool:
+        """Say whether the request is allowed."""
+
+
+class Markers(Protocol):
+    """Pagination markers: they hold where a list goes on, and nobody else can make one."""
+
+    def issue(self, scope: Scope, operation: str, position: str) -> str:
+        """Return a marker, valid for 24 hours, for that list and position."""
+
+    def read(self, scope: Scope, operation: str, marker: str) -> str:
+        """Return the position. Raises InvalidMarkerException when the marker is not valid for that list."""
+
+
+class Entropy(Protocol):
+    """Random bytes that need not come from the token: salts and ids."""
+
+    def salt(self) -> bytes:
+        """Return 16 random bytes."""
+
+    def key_id(self) -> str:
+        """Return a new random UUID (version 4) as text."""
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now_us(self) -> int:
+        """Return microseconds since 1970, UTC."""
+
+
+__all__ = [
+    "AuthorisationRequest",
+    "Authorizer",
+    "Begun",
+    "Call",
+    "CatalogChanges",
+    "CatalogView",
+    "Clock",
+    "Entropy",
+    "KeyRef",
+    "Markers",
+    "Mutation",
+    "Token",
+]
