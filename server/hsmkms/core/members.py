@@ -13,7 +13,6 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from hsmkms.core.errors import ValidationException
@@ -31,7 +30,7 @@ class Constraint:
         minimum: Least length (text, bytes, list) or least value (number).
         maximum: Greatest length or value.
         pattern: A regular expression that the whole text must match.
-        choices: The enumeration whose values are allowed.
+        choices: The values of the enumeration that are allowed.
         each: The constraint on each element of a list.
         sensitive: Errors do not repeat its value.
         doc: What the member is, for help texts.
@@ -42,7 +41,7 @@ class Constraint:
     minimum: int | None = None
     maximum: int | None = None
     pattern: str | None = None
-    choices: type[StrEnum] | None = None
+    choices: tuple[str, ...] = ()
     each: Constraint | None = None
     sensitive: bool = False
     doc: str = ""
@@ -147,7 +146,7 @@ def _broken(value: Any, rule: Constraint) -> str:
         return f"Member must have {noun} less than or equal to {rule.maximum}"
     if rule.pattern is not None and not _compiled(rule.pattern).fullmatch(value):
         return f"Member must satisfy regular expression pattern: {rule.pattern}"
-    if rule.choices is not None and value not in rule.choices:
+    if rule.choices and value not in rule.choices:
         return f"Member must satisfy enum value set: [{', '.join(rule.choices)}]"
     return ""
 

@@ -52,7 +52,7 @@ def _context(doc: str) -> Any:
 
 
 def _algorithm(doc: str) -> Any:
-    return member(doc + " (default SYMMETRIC_DEFAULT)", choices=EncryptionAlgorithm)
+    return member(doc + " (default SYMMETRIC_DEFAULT)", choices=tuple(EncryptionAlgorithm))
 
 
 def _grant_tokens() -> Any:
@@ -73,7 +73,7 @@ def _dry_run_modifiers() -> Any:
     return member(
         "with DryRun: IGNORE_CIPHERTEXT checks the permissions alone and takes no ciphertext",
         default=(),
-        each=Constraint(choices=DryRunModifier),
+        each=Constraint(choices=tuple(DryRunModifier)),
     )
 
 
@@ -195,7 +195,9 @@ class GenerateDataKeyRequest:
     key_id: str | None = _key_id(f"the key to encrypt the data key under: {_KEY_FORMS}")
     encryption_context: Mapping[str, str] = _context("encryption context")
     number_of_bytes: int | None = _number_of_bytes("length of the data key, 1 to 1024 bytes; instead of KeySpec")
-    key_spec: str | None = member("length of the data key by name; instead of NumberOfBytes", choices=DataKeySpec)
+    key_spec: str | None = member(
+        "length of the data key by name; instead of NumberOfBytes", choices=tuple(DataKeySpec)
+    )
     grant_tokens: tuple[str, ...] = _grant_tokens()
     dry_run: bool | None = _dry_run()
 
@@ -216,7 +218,9 @@ class GenerateDataKeyWithoutPlaintextRequest:
 
     key_id: str | None = _key_id(f"the key to encrypt the data key under: {_KEY_FORMS}")
     encryption_context: Mapping[str, str] = _context("encryption context")
-    key_spec: str | None = member("length of the data key by name; instead of NumberOfBytes", choices=DataKeySpec)
+    key_spec: str | None = member(
+        "length of the data key by name; instead of NumberOfBytes", choices=tuple(DataKeySpec)
+    )
     number_of_bytes: int | None = _number_of_bytes("length of the data key, 1 to 1024 bytes; instead of KeySpec")
     grant_tokens: tuple[str, ...] = _grant_tokens()
     dry_run: bool | None = _dry_run()
@@ -255,14 +259,16 @@ class CreateKeyRequest:
     description: str | None = member(
         "what the key is for, 8192 characters at most; not secret", minimum=0, maximum=8192
     )
-    key_usage: str | None = member("what the key is for (default ENCRYPT_DECRYPT)", choices=KeyUsage)
+    key_usage: str | None = member("what the key is for (default ENCRYPT_DECRYPT)", choices=tuple(KeyUsage))
     key_spec: str | None = member(
         "kind of key (default SYMMETRIC_DEFAULT, the only one of this version)",
         minimum=1,
         maximum=64,
         placeholder="SPEC",
     )
-    origin: str | None = member("where the material comes from (default AWS_KMS: the token makes it)", choices=Origin)
+    origin: str | None = member(
+        "where the material comes from (default AWS_KMS: the token makes it)", choices=tuple(Origin)
+    )
     tags: tuple[TagMember, ...] = member(
         "tags of the key, 50 at most", default=(), maximum=50, placeholder="TagKey=KEY,TagValue=VALUE"
     )
@@ -426,7 +432,7 @@ class ListKeyRotationsRequest:
 
     key_id: str | None = _key_id("the key: a key ID or key ARN")
     include_key_material: str | None = member(
-        "ALL_KEY_MATERIAL adds the first material (default ROTATIONS_ONLY)", choices=IncludeKeyMaterial
+        "ALL_KEY_MATERIAL adds the first material (default ROTATIONS_ONLY)", choices=tuple(IncludeKeyMaterial)
     )
     limit: int | None = _limit()
     marker: str | None = _marker()

@@ -1,0 +1,614 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EncryptionAlgorithmSpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENCRYPTION_ALGORITHM_SPEC_UNSPECIFIED: _ClassVar[EncryptionAlgorithmSpec]
+    ENCRYPTION_ALGORITHM_SPEC_SYMMETRIC_DEFAULT: _ClassVar[EncryptionAlgorithmSpec]
+    ENCRYPTION_ALGORITHM_SPEC_RSAES_OAEP_SHA_1: _ClassVar[EncryptionAlgorithmSpec]
+    ENCRYPTION_ALGORITHM_SPEC_RSAES_OAEP_SHA_256: _ClassVar[EncryptionAlgorithmSpec]
+    ENCRYPTION_ALGORITHM_SPEC_SM2PKE: _ClassVar[EncryptionAlgorithmSpec]
+
+class DataKeySpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DATA_KEY_SPEC_UNSPECIFIED: _ClassVar[DataKeySpec]
+    DATA_KEY_SPEC_AES_256: _ClassVar[DataKeySpec]
+    DATA_KEY_SPEC_AES_128: _ClassVar[DataKeySpec]
+
+class DryRunModifierType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DRY_RUN_MODIFIER_TYPE_UNSPECIFIED: _ClassVar[DryRunModifierType]
+    DRY_RUN_MODIFIER_TYPE_IGNORE_CIPHERTEXT: _ClassVar[DryRunModifierType]
+
+class KeyUsageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEY_USAGE_TYPE_UNSPECIFIED: _ClassVar[KeyUsageType]
+    KEY_USAGE_TYPE_ENCRYPT_DECRYPT: _ClassVar[KeyUsageType]
+    KEY_USAGE_TYPE_SIGN_VERIFY: _ClassVar[KeyUsageType]
+    KEY_USAGE_TYPE_GENERATE_VERIFY_MAC: _ClassVar[KeyUsageType]
+    KEY_USAGE_TYPE_KEY_AGREEMENT: _ClassVar[KeyUsageType]
+
+class KeySpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEY_SPEC_UNSPECIFIED: _ClassVar[KeySpec]
+    KEY_SPEC_SYMMETRIC_DEFAULT: _ClassVar[KeySpec]
+    KEY_SPEC_RSA_2048: _ClassVar[KeySpec]
+    KEY_SPEC_RSA_3072: _ClassVar[KeySpec]
+    KEY_SPEC_RSA_4096: _ClassVar[KeySpec]
+    KEY_SPEC_ECC_NIST_P256: _ClassVar[KeySpec]
+    KEY_SPEC_ECC_NIST_P384: _ClassVar[KeySpec]
+    KEY_SPEC_ECC_NIST_P521: _ClassVar[KeySpec]
+    KEY_SPEC_ECC_SECG_P256K1: _ClassVar[KeySpec]
+    KEY_SPEC_HMAC_224: _ClassVar[KeySpec]
+    KEY_SPEC_HMAC_256: _ClassVar[KeySpec]
+    KEY_SPEC_HMAC_384: _ClassVar[KeySpec]
+    KEY_SPEC_HMAC_512: _ClassVar[KeySpec]
+    KEY_SPEC_SM2: _ClassVar[KeySpec]
+    KEY_SPEC_ML_DSA_44: _ClassVar[KeySpec]
+    KEY_SPEC_ML_DSA_65: _ClassVar[KeySpec]
+    KEY_SPEC_ML_DSA_87: _ClassVar[KeySpec]
+    KEY_SPEC_ECC_NIST_EDWARDS25519: _ClassVar[KeySpec]
+    KEY_SPEC_ML_KEM_512: _ClassVar[KeySpec]
+    KEY_SPEC_ML_KEM_768: _ClassVar[KeySpec]
+    KEY_SPEC_ML_KEM_1024: _ClassVar[KeySpec]
+
+class OriginType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ORIGIN_TYPE_UNSPECIFIED: _ClassVar[OriginType]
+    ORIGIN_TYPE_AWS_KMS: _ClassVar[OriginType]
+    ORIGIN_TYPE_EXTERNAL: _ClassVar[OriginType]
+    ORIGIN_TYPE_AWS_CLOUDHSM: _ClassVar[OriginType]
+    ORIGIN_TYPE_EXTERNAL_KEY_STORE: _ClassVar[OriginType]
+
+class KeyState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEY_STATE_UNSPECIFIED: _ClassVar[KeyState]
+    KEY_STATE_CREATING: _ClassVar[KeyState]
+    KEY_STATE_ENABLED: _ClassVar[KeyState]
+    KEY_STATE_DISABLED: _ClassVar[KeyState]
+    KEY_STATE_PENDING_DELETION: _ClassVar[KeyState]
+    KEY_STATE_PENDING_IMPORT: _ClassVar[KeyState]
+    KEY_STATE_UNAVAILABLE: _ClassVar[KeyState]
+    KEY_STATE_UPDATING: _ClassVar[KeyState]
+
+class KeyManagerType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEY_MANAGER_TYPE_UNSPECIFIED: _ClassVar[KeyManagerType]
+    KEY_MANAGER_TYPE_CUSTOMER: _ClassVar[KeyManagerType]
+
+class IncludeKeyMaterial(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INCLUDE_KEY_MATERIAL_UNSPECIFIED: _ClassVar[IncludeKeyMaterial]
+    INCLUDE_KEY_MATERIAL_ROTATIONS_ONLY: _ClassVar[IncludeKeyMaterial]
+    INCLUDE_KEY_MATERIAL_ALL_KEY_MATERIAL: _ClassVar[IncludeKeyMaterial]
+
+class KeyMaterialState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEY_MATERIAL_STATE_UNSPECIFIED: _ClassVar[KeyMaterialState]
+    KEY_MATERIAL_STATE_CURRENT: _ClassVar[KeyMaterialState]
+    KEY_MATERIAL_STATE_NON_CURRENT: _ClassVar[KeyMaterialState]
+
+class RotationType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROTATION_TYPE_UNSPECIFIED: _ClassVar[RotationType]
+    ROTATION_TYPE_AUTOMATIC: _ClassVar[RotationType]
+    ROTATION_TYPE_ON_DEMAND: _ClassVar[RotationType]
+ENCRYPTION_ALGORITHM_SPEC_UNSPECIFIED: EncryptionAlgorithmSpec
+ENCRYPTION_ALGORITHM_SPEC_SYMMETRIC_DEFAULT: EncryptionAlgorithmSpec
+ENCRYPTION_ALGORITHM_SPEC_RSAES_OAEP_SHA_1: EncryptionAlgorithmSpec
+ENCRYPTION_ALGORITHM_SPEC_RSAES_OAEP_SHA_256: EncryptionAlgorithmSpec
+ENCRYPTION_ALGORITHM_SPEC_SM2PKE: EncryptionAlgorithmSpec
+DATA_KEY_SPEC_UNSPECIFIED: DataKeySpec
+DATA_KEY_SPEC_AES_256: DataKeySpec
+DATA_KEY_SPEC_AES_128: DataKeySpec
+DRY_RUN_MODIFIER_TYPE_UNSPECIFIED: DryRunModifierType
+DRY_RUN_MODIFIER_TYPE_IGNORE_CIPHERTEXT: DryRunModifierType
+KEY_USAGE_TYPE_UNSPECIFIED: KeyUsageType
+KEY_USAGE_TYPE_ENCRYPT_DECRYPT: KeyUsageType
+KEY_USAGE_TYPE_SIGN_VERIFY: KeyUsageType
+KEY_USAGE_TYPE_GENERATE_VERIFY_MAC: KeyUsageType
+KEY_USAGE_TYPE_KEY_AGREEMENT: KeyUsageType
+KEY_SPEC_UNSPECIFIED: KeySpec
+KEY_SPEC_SYMMETRIC_DEFAULT: KeySpec
+KEY_SPEC_RSA_2048: KeySpec
+KEY_SPEC_RSA_3072: KeySpec
+KEY_SPEC_RSA_4096: KeySpec
+KEY_SPEC_ECC_NIST_P256: KeySpec
+KEY_SPEC_ECC_NIST_P384: KeySpec
+KEY_SPEC_ECC_NIST_P521: KeySpec
+KEY_SPEC_ECC_SECG_P256K1: KeySpec
+KEY_SPEC_HMAC_224: KeySpec
+KEY_SPEC_HMAC_256: KeySpec
+KEY_SPEC_HMAC_384: KeySpec
+KEY_SPEC_HMAC_512: KeySpec
+KEY_SPEC_SM2: KeySpec
+KEY_SPEC_ML_DSA_44: KeySpec
+KEY_SPEC_ML_DSA_65: KeySpec
+KEY_SPEC_ML_DSA_87: KeySpec
+KEY_SPEC_ECC_NIST_EDWARDS25519: KeySpec
+KEY_SPEC_ML_KEM_512: KeySpec
+KEY_SPEC_ML_KEM_768: KeySpec
+KEY_SPEC_ML_KEM_1024: KeySpec
+ORIGIN_TYPE_UNSPECIFIED: OriginType
+ORIGIN_TYPE_AWS_KMS: OriginType
+ORIGIN_TYPE_EXTERNAL: OriginType
+ORIGIN_TYPE_AWS_CLOUDHSM: OriginType
+ORIGIN_TYPE_EXTERNAL_KEY_STORE: OriginType
+KEY_STATE_UNSPECIFIED: KeyState
+KEY_STATE_CREATING: KeyState
+KEY_STATE_ENABLED: KeyState
+KEY_STATE_DISABLED: KeyState
+KEY_STATE_PENDING_DELETION: KeyState
+KEY_STATE_PENDING_IMPORT: KeyState
+KEY_STATE_UNAVAILABLE: KeyState
+KEY_STATE_UPDATING: KeyState
+KEY_MANAGER_TYPE_UNSPECIFIED: KeyManagerType
+KEY_MANAGER_TYPE_CUSTOMER: KeyManagerType
+INCLUDE_KEY_MATERIAL_UNSPECIFIED: IncludeKeyMaterial
+INCLUDE_KEY_MATERIAL_ROTATIONS_ONLY: IncludeKeyMaterial
+INCLUDE_KEY_MATERIAL_ALL_KEY_MATERIAL: IncludeKeyMaterial
+KEY_MATERIAL_STATE_UNSPECIFIED: KeyMaterialState
+KEY_MATERIAL_STATE_CURRENT: KeyMaterialState
+KEY_MATERIAL_STATE_NON_CURRENT: KeyMaterialState
+ROTATION_TYPE_UNSPECIFIED: RotationType
+ROTATION_TYPE_AUTOMATIC: RotationType
+ROTATION_TYPE_ON_DEMAND: RotationType
+
+class ReEncryptRequest(_message.Message):
+    __slots__ = ("ciphertext_blob", "source_encryption_context", "source_key_id", "destination_key_id", "destination_encryption_context", "source_encryption_algorithm", "destination_encryption_algorithm", "grant_tokens", "dry_run", "dry_run_modifiers")
+    class SourceEncryptionContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class DestinationEncryptionContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CIPHERTEXT_BLOB_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ENCRYPTION_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_ENCRYPTION_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ENCRYPTION_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_ENCRYPTION_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_MODIFIERS_FIELD_NUMBER: _ClassVar[int]
+    ciphertext_blob: bytes
+    source_encryption_context: _containers.ScalarMap[str, str]
+    source_key_id: str
+    destination_key_id: str
+    destination_encryption_context: _containers.ScalarMap[str, str]
+    source_encryption_algorithm: EncryptionAlgorithmSpec
+    destination_encryption_algorithm: EncryptionAlgorithmSpec
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    dry_run_modifiers: _containers.RepeatedScalarFieldContainer[DryRunModifierType]
+    def __init__(self, ciphertext_blob: _Optional[bytes] = ..., source_encryption_context: _Optional[_Mapping[str, str]] = ..., source_key_id: _Optional[str] = ..., destination_key_id: _Optional[str] = ..., destination_encryption_context: _Optional[_Mapping[str, str]] = ..., source_encryption_algorithm: _Optional[_Union[EncryptionAlgorithmSpec, str]] = ..., destination_encryption_algorithm: _Optional[_Union[EncryptionAlgorithmSpec, str]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ..., dry_run_modifiers: _Optional[_Iterable[_Union[DryRunModifierType, str]]] = ...) -> None: ...
+
+class ReEncryptResponse(_message.Message):
+    __slots__ = ("ciphertext_blob", "source_key_id", "key_id", "source_encryption_algorithm", "destination_encryption_algorithm", "source_key_material_id", "destination_key_material_id")
+    CIPHERTEXT_BLOB_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ENCRYPTION_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_ENCRYPTION_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ciphertext_blob: bytes
+    source_key_id: str
+    key_id: str
+    source_encryption_algorithm: EncryptionAlgorithmSpec
+    destination_encryption_algorithm: EncryptionAlgorithmSpec
+    source_key_material_id: str
+    destination_key_material_id: str
+    def __init__(self, ciphertext_blob: _Optional[bytes] = ..., source_key_id: _Optional[str] = ..., key_id: _Optional[str] = ..., source_encryption_algorithm: _Optional[_Union[EncryptionAlgorithmSpec, str]] = ..., destination_encryption_algorithm: _Optional[_Union[EncryptionAlgorithmSpec, str]] = ..., source_key_material_id: _Optional[str] = ..., destination_key_material_id: _Optional[str] = ...) -> None: ...
+
+class EncryptRequest(_message.Message):
+    __slots__ = ("key_id", "plaintext", "encryption_context", "grant_tokens", "encryption_algorithm", "dry_run")
+    class EncryptionContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PLAINTEXT_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    plaintext: bytes
+    encryption_context: _containers.ScalarMap[str, str]
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    encryption_algorithm: EncryptionAlgorithmSpec
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., plaintext: _Optional[bytes] = ..., encryption_context: _Optional[_Mapping[str, str]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., encryption_algorithm: _Optional[_Union[EncryptionAlgorithmSpec, str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class EncryptResponse(_message.Message):
+    __slots__ = ("ciphertext_blob", "key_id", "encryption_algorithm")
+    CIPHERTEXT_BLOB_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    ciphertext_blob: bytes
+    key_id: str
+    encryption_algorithm: EncryptionAlgorithmSpec
+    def __init__(self, ciphertext_blob: _Optional[bytes] = ..., key_id: _Optional[str] = ..., encryption_algorithm: _Optional[_Union[EncryptionAlgorithmSpec, str]] = ...) -> None: ...
+
+class DecryptRequest(_message.Message):
+    __slots__ = ("ciphertext_blob", "encryption_context", "grant_tokens", "key_id", "encryption_algorithm", "dry_run", "dry_run_modifiers")
+    class EncryptionContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CIPHERTEXT_BLOB_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_MODIFIERS_FIELD_NUMBER: _ClassVar[int]
+    ciphertext_blob: bytes
+    encryption_context: _containers.ScalarMap[str, str]
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    key_id: str
+    encryption_algorithm: EncryptionAlgorithmSpec
+    dry_run: bool
+    dry_run_modifiers: _containers.RepeatedScalarFieldContainer[DryRunModifierType]
+    def __init__(self, ciphertext_blob: _Optional[bytes] = ..., encryption_context: _Optional[_Mapping[str, str]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., key_id: _Optional[str] = ..., encryption_algorithm: _Optional[_Union[EncryptionAlgorithmSpec, str]] = ..., dry_run: _Optional[bool] = ..., dry_run_modifiers: _Optional[_Iterable[_Union[DryRunModifierType, str]]] = ...) -> None: ...
+
+class DecryptResponse(_message.Message):
+    __slots__ = ("key_id", "plaintext", "encryption_algorithm", "key_material_id")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PLAINTEXT_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    plaintext: bytes
+    encryption_algorithm: EncryptionAlgorithmSpec
+    key_material_id: str
+    def __init__(self, key_id: _Optional[str] = ..., plaintext: _Optional[bytes] = ..., encryption_algorithm: _Optional[_Union[EncryptionAlgorithmSpec, str]] = ..., key_material_id: _Optional[str] = ...) -> None: ...
+
+class GenerateDataKeyRequest(_message.Message):
+    __slots__ = ("key_id", "encryption_context", "number_of_bytes", "key_spec", "grant_tokens", "dry_run")
+    class EncryptionContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_OF_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KEY_SPEC_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    encryption_context: _containers.ScalarMap[str, str]
+    number_of_bytes: int
+    key_spec: DataKeySpec
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., encryption_context: _Optional[_Mapping[str, str]] = ..., number_of_bytes: _Optional[int] = ..., key_spec: _Optional[_Union[DataKeySpec, str]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class GenerateDataKeyResponse(_message.Message):
+    __slots__ = ("ciphertext_blob", "plaintext", "key_id", "key_material_id")
+    CIPHERTEXT_BLOB_FIELD_NUMBER: _ClassVar[int]
+    PLAINTEXT_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ciphertext_blob: bytes
+    plaintext: bytes
+    key_id: str
+    key_material_id: str
+    def __init__(self, ciphertext_blob: _Optional[bytes] = ..., plaintext: _Optional[bytes] = ..., key_id: _Optional[str] = ..., key_material_id: _Optional[str] = ...) -> None: ...
+
+class GenerateDataKeyWithoutPlaintextRequest(_message.Message):
+    __slots__ = ("key_id", "encryption_context", "key_spec", "number_of_bytes", "grant_tokens", "dry_run")
+    class EncryptionContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    KEY_SPEC_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_OF_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    encryption_context: _containers.ScalarMap[str, str]
+    key_spec: DataKeySpec
+    number_of_bytes: int
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., encryption_context: _Optional[_Mapping[str, str]] = ..., key_spec: _Optional[_Union[DataKeySpec, str]] = ..., number_of_bytes: _Optional[int] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class GenerateDataKeyWithoutPlaintextResponse(_message.Message):
+    __slots__ = ("ciphertext_blob", "key_id", "key_material_id")
+    CIPHERTEXT_BLOB_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ciphertext_blob: bytes
+    key_id: str
+    key_material_id: str
+    def __init__(self, ciphertext_blob: _Optional[bytes] = ..., key_id: _Optional[str] = ..., key_material_id: _Optional[str] = ...) -> None: ...
+
+class GenerateRandomRequest(_message.Message):
+    __slots__ = ("number_of_bytes", "custom_key_store_id")
+    NUMBER_OF_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_KEY_STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    number_of_bytes: int
+    custom_key_store_id: str
+    def __init__(self, number_of_bytes: _Optional[int] = ..., custom_key_store_id: _Optional[str] = ...) -> None: ...
+
+class GenerateRandomResponse(_message.Message):
+    __slots__ = ("plaintext",)
+    PLAINTEXT_FIELD_NUMBER: _ClassVar[int]
+    plaintext: bytes
+    def __init__(self, plaintext: _Optional[bytes] = ...) -> None: ...
+
+class CreateKeyRequest(_message.Message):
+    __slots__ = ("description", "key_usage", "key_spec", "origin", "tags", "multi_region", "custom_key_store_id")
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    KEY_USAGE_FIELD_NUMBER: _ClassVar[int]
+    KEY_SPEC_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    MULTI_REGION_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_KEY_STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    description: str
+    key_usage: KeyUsageType
+    key_spec: KeySpec
+    origin: OriginType
+    tags: _containers.RepeatedCompositeFieldContainer[Tag]
+    multi_region: bool
+    custom_key_store_id: str
+    def __init__(self, description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., multi_region: _Optional[bool] = ..., custom_key_store_id: _Optional[str] = ...) -> None: ...
+
+class Tag(_message.Message):
+    __slots__ = ("tag_key", "tag_value")
+    TAG_KEY_FIELD_NUMBER: _ClassVar[int]
+    TAG_VALUE_FIELD_NUMBER: _ClassVar[int]
+    tag_key: str
+    tag_value: str
+    def __init__(self, tag_key: _Optional[str] = ..., tag_value: _Optional[str] = ...) -> None: ...
+
+class CreateKeyResponse(_message.Message):
+    __slots__ = ("key_metadata",)
+    KEY_METADATA_FIELD_NUMBER: _ClassVar[int]
+    key_metadata: KeyMetadata
+    def __init__(self, key_metadata: _Optional[_Union[KeyMetadata, _Mapping]] = ...) -> None: ...
+
+class KeyMetadata(_message.Message):
+    __slots__ = ("aws_account_id", "key_id", "arn", "creation_date", "enabled", "description", "key_usage", "key_state", "origin", "key_manager", "key_spec", "encryption_algorithms", "multi_region", "deletion_date", "current_key_material_id")
+    AWS_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ARN_FIELD_NUMBER: _ClassVar[int]
+    CREATION_DATE_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    KEY_USAGE_FIELD_NUMBER: _ClassVar[int]
+    KEY_STATE_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    KEY_MANAGER_FIELD_NUMBER: _ClassVar[int]
+    KEY_SPEC_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_ALGORITHMS_FIELD_NUMBER: _ClassVar[int]
+    MULTI_REGION_FIELD_NUMBER: _ClassVar[int]
+    DELETION_DATE_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    aws_account_id: str
+    key_id: str
+    arn: str
+    creation_date: _timestamp_pb2.Timestamp
+    enabled: bool
+    description: str
+    key_usage: KeyUsageType
+    key_state: KeyState
+    origin: OriginType
+    key_manager: KeyManagerType
+    key_spec: KeySpec
+    encryption_algorithms: _containers.RepeatedScalarFieldContainer[EncryptionAlgorithmSpec]
+    multi_region: bool
+    deletion_date: _timestamp_pb2.Timestamp
+    current_key_material_id: str
+    def __init__(self, aws_account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., arn: _Optional[str] = ..., creation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enabled: _Optional[bool] = ..., description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_state: _Optional[_Union[KeyState, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., key_manager: _Optional[_Union[KeyManagerType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., encryption_algorithms: _Optional[_Iterable[_Union[EncryptionAlgorithmSpec, str]]] = ..., multi_region: _Optional[bool] = ..., deletion_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current_key_material_id: _Optional[str] = ...) -> None: ...
+
+class DescribeKeyRequest(_message.Message):
+    __slots__ = ("key_id", "grant_tokens")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, key_id: _Optional[str] = ..., grant_tokens: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DescribeKeyResponse(_message.Message):
+    __slots__ = ("key_metadata",)
+    KEY_METADATA_FIELD_NUMBER: _ClassVar[int]
+    key_metadata: KeyMetadata
+    def __init__(self, key_metadata: _Optional[_Union[KeyMetadata, _Mapping]] = ...) -> None: ...
+
+class ListKeysRequest(_message.Message):
+    __slots__ = ("limit", "marker")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MARKER_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    marker: str
+    def __init__(self, limit: _Optional[int] = ..., marker: _Optional[str] = ...) -> None: ...
+
+class ListKeysResponse(_message.Message):
+    __slots__ = ("keys", "next_marker", "truncated")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_MARKER_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedCompositeFieldContainer[KeyListEntry]
+    next_marker: str
+    truncated: bool
+    def __init__(self, keys: _Optional[_Iterable[_Union[KeyListEntry, _Mapping]]] = ..., next_marker: _Optional[str] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class KeyListEntry(_message.Message):
+    __slots__ = ("key_id", "key_arn")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_ARN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    key_arn: str
+    def __init__(self, key_id: _Optional[str] = ..., key_arn: _Optional[str] = ...) -> None: ...
+
+class EnableKeyRequest(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class EnableKeyResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DisableKeyRequest(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class DisableKeyResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RotateKeyOnDemandRequest(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class RotateKeyOnDemandResponse(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class ListKeyRotationsRequest(_message.Message):
+    __slots__ = ("key_id", "include_key_material", "limit", "marker")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_KEY_MATERIAL_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MARKER_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    include_key_material: IncludeKeyMaterial
+    limit: int
+    marker: str
+    def __init__(self, key_id: _Optional[str] = ..., include_key_material: _Optional[_Union[IncludeKeyMaterial, str]] = ..., limit: _Optional[int] = ..., marker: _Optional[str] = ...) -> None: ...
+
+class ListKeyRotationsResponse(_message.Message):
+    __slots__ = ("rotations", "next_marker", "truncated")
+    ROTATIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_MARKER_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    rotations: _containers.RepeatedCompositeFieldContainer[RotationsListEntry]
+    next_marker: str
+    truncated: bool
+    def __init__(self, rotations: _Optional[_Iterable[_Union[RotationsListEntry, _Mapping]]] = ..., next_marker: _Optional[str] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class RotationsListEntry(_message.Message):
+    __slots__ = ("key_id", "key_material_id", "key_material_state", "rotation_date", "rotation_type")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_STATE_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_DATE_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_TYPE_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    key_material_id: str
+    key_material_state: KeyMaterialState
+    rotation_date: _timestamp_pb2.Timestamp
+    rotation_type: RotationType
+    def __init__(self, key_id: _Optional[str] = ..., key_material_id: _Optional[str] = ..., key_material_state: _Optional[_Union[KeyMaterialState, str]] = ..., rotation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rotation_type: _Optional[_Union[RotationType, str]] = ...) -> None: ...
+
+class CreateAliasRequest(_message.Message):
+    __slots__ = ("alias_name", "target_key_id")
+    ALIAS_NAME_FIELD_NUMBER: _ClassVar[int]
+    TARGET_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    alias_name: str
+    target_key_id: str
+    def __init__(self, alias_name: _Optional[str] = ..., target_key_id: _Optional[str] = ...) -> None: ...
+
+class CreateAliasResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UpdateAliasRequest(_message.Message):
+    __slots__ = ("alias_name", "target_key_id")
+    ALIAS_NAME_FIELD_NUMBER: _ClassVar[int]
+    TARGET_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    alias_name: str
+    target_key_id: str
+    def __init__(self, alias_name: _Optional[str] = ..., target_key_id: _Optional[str] = ...) -> None: ...
+
+class UpdateAliasResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DeleteAliasRequest(_message.Message):
+    __slots__ = ("alias_name",)
+    ALIAS_NAME_FIELD_NUMBER: _ClassVar[int]
+    alias_name: str
+    def __init__(self, alias_name: _Optional[str] = ...) -> None: ...
+
+class DeleteAliasResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListAliasesRequest(_message.Message):
+    __slots__ = ("key_id", "limit", "marker")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MARKER_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    limit: int
+    marker: str
+    def __init__(self, key_id: _Optional[str] = ..., limit: _Optional[int] = ..., marker: _Optional[str] = ...) -> None: ...
+
+class ListAliasesResponse(_message.Message):
+    __slots__ = ("aliases", "next_marker", "truncated")
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_MARKER_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    aliases: _containers.RepeatedCompositeFieldContainer[AliasListEntry]
+    next_marker: str
+    truncated: bool
+    def __init__(self, aliases: _Optional[_Iterable[_Union[AliasListEntry, _Mapping]]] = ..., next_marker: _Optional[str] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class AliasListEntry(_message.Message):
+    __slots__ = ("alias_name", "alias_arn", "target_key_id", "creation_date", "last_updated_date")
+    ALIAS_NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_ARN_FIELD_NUMBER: _ClassVar[int]
+    TARGET_KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATION_DATE_FIELD_NUMBER: _ClassVar[int]
+    LAST_UPDATED_DATE_FIELD_NUMBER: _ClassVar[int]
+    alias_name: str
+    alias_arn: str
+    target_key_id: str
+    creation_date: _timestamp_pb2.Timestamp
+    last_updated_date: _timestamp_pb2.Timestamp
+    def __init__(self, alias_name: _Optional[str] = ..., alias_arn: _Optional[str] = ..., target_key_id: _Optional[str] = ..., creation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

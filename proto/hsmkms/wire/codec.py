@@ -1,0 +1,218 @@
+"""Conversion between core's messages and protobuf, by the names of their fields.
+
+Both sides are declared once (`core.messages` and kms.proto); a test holds them together field by field. A converter is compiled for
+each pair on first use. In requests an enumeration travels as its text, so that an unknown number reaches the validation, which
+says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message as ProtoMessage
+
+from hsmkms.core.errors import ValidationException
+from hsmkms.core.members import wire_name
+from hsmkms.core.messages import OPERATIONS
+from hsmkms.v1 import kms_pb2
+
+Message = TypeVar("Message")
+Convert = Callable[[Any], Any]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    has_presence: bool
+    from_proto: Convert
+    set_proto: Callable[[Any, Any], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Pair:
+    kind: type
+    proto: type[ProtoMessage]
+    members: tuple[_Member, ...]
+
+    def from_proto(self, message: Any) -> Any:
+        return self.kind(
+            **{
+                member.name: member.from_proto(getattr(message, member.name))
+                for member in self.members
+                if not member.has_presence or message.HasField(member.name)
+            }
+        )
+
+    def fill(self, target: Any, message: Any) -> None:
+        for member in self.members:
+            value = getattr(message, member.name)
+            if value is not None:
+                member.set_proto(target, value)
+
+    def to_proto(self, message: Any) -> ProtoMessage:
+        target = self.proto()
+        self.fill(target, message)
+        return target
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OperationCodec:
+    """The converters of one operation.
+
+    Args:
+        request_type: The protobuf class of its request.
+        response_type: The protobuf class of its response.
+        decode_request: From protobuf to core.
+        encode_request: From core to protobuf; raises ValidationException for a text that is in no enumeration.
+        decode_response: From protobuf to core; raises ValueError or TypeError for what a newer service may have said.
+        encode_response: From core to protobuf.
+    """
+
+    request_type: type[ProtoMessage]
+    response_type: type[ProtoMessage]
+    decode_request: Convert
+    encode_request: Convert
+    decode_response: Convert
+    encode_response: Convert
+
+
+def operation_codec(name: str) -> OperationCodec:
+    """Return the converters of the operation of that name."""
+    operation = OPERATIONS[name]
+    request = _pair(operation.request, getattr(kms_pb2, f"{name}Request"))
+    response = _pair(operation.response, getattr(kms_pb2, f"{name}Response"))
+    return OperationCodec(
+        request.proto, response.proto, request.from_proto, request.to_proto, response.from_proto, response.to_proto
+    )
+
+
+def _pair(kind: type, proto: Any) -> _Pair:
+    descriptor: Descriptor = proto.DESCRIPTOR
+    hints = typing.get_type_hints(kind)
+    return _Pair(
+        kind,
+        proto,
+        tuple(
+            _member(field.name, hints[field.name], descriptor.fields_by_name[field.name])
+            for field in dataclasses.fields(kind)
+        ),
+    )
+
+
+def _member(name: str, annotation: Any, field: FieldDescriptor) -> _Member:
+    annotation = _without_none(annotation)
+    if typing.get_origin(annotation) is tuple:
+        return _repeated(name, typing.get_args(annotation)[0], field)
+    if typing.get_origin(annotation) is Mapping:
+        return _Member(name, False, dict, lambda target, value: getattr(target, name).update(value))
+    if annotation is datetime:
+        return _Member(
+            name, True, _read_time, lambda target, value: getattr(target, name).FromMicroseconds(_microseconds(value))
+        )
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        pair = _pair(annotation, _proto_class(field))
+        return _Member(name, True, pair.from_proto, lambda target, value: pair.fill(getattr(target, name), value))
+    read, write = _scalar(name, annotation, field)
+    return _Member(name, field.has_presence, read, lambda target, value: setattr(target, name, write(value)))
+
+
+def _repeated(name: str, element: Any, field: FieldDescriptor) -> _Member:
+    if dataclasses.is_dataclass(element) and isinstance(element, type):
+        pair = _pair(element, _proto_class(field))
+
+        def fill(target: Any, values: Any) -> None:
+            for value in values:
+                pair.fill(getattr(target, name).add(), value)
+
+        return _Member(name, False, lambda values: tuple(map(pair.from_proto, values)), fill)
+    read, write = _scalar(name, element, field)
+    return _Member(
+        name,
+        False,
+        lambda values: tuple(map(read, values)),
+        lambda target, values: getattr(target, name).extend(map(write, values)),
+    )
+
+
+def _scalar(name: str, annotation: Any, field: FieldDescriptor) -> tuple[Convert, Convert]:
+    enum = field.enum_type
+    if enum is None:
+        return _same, _same
+    return (
+        (_read_member(annotation, enum), _write_member(enum))
+        if isinstance(annotation, type) and issubclass(annotation, StrEnum)
+        else (_read_text(enum), _write_text(name, enum))
+    )
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _prefix(enum: EnumDescriptor) -> str:
+    return enum.values[0].name.removesuffix("UNSPECIFIED")
+
+
+def _read_text(enum: EnumDescriptor) -> Convert:
+    texts = {value.number: value.name.removeprefix(_prefix(enum)) for value in enum.values if value.number}
+    return lambda number: texts.get(number) or (str(number) if number else None)
+
+
+def _write_text(member: str, enum: EnumDescriptor) -> Convert:
+    numbers = {value.name.removeprefix(_prefix(enum)): value.number for value in enum.values if value.number}
+
+    def write(text: str) -> int:
+        number = numbers.get(text)
+        if number is None:
+            raise ValidationException(
+                f"1 validation error detected: Value '{text}' at '{wire_name(member)}' failed to satisfy constraint: "
+                f"Member must satisfy enum value set: [{', '.join(numbers)}]"
+            )
+        return number
+
+    return write
+
+
+def _read_member(kind: type[StrEnum], enum: EnumDescriptor) -> Convert:
+    names = {value.number: value.name.removeprefix(_prefix(enum)) for value in enum.values if value.number}
+
+    def read(number: int) -> StrEnum:
+        name = names.get(number)
+        if name is None or name not in kind.__members__:
+            raise ValueError(f"{kind.__name__} number {number} is unknown")
+        return kind[name]
+
+    return read
+
+
+def _write_member(enum: EnumDescriptor) -> Convert:
+    numbers = {value.name.removeprefix(_prefix(enum)): value.number for value in enum.values}
+    return lambda member: numbers[member.name]
+
+
+def _read_time(value: Any) -> datetime:
+    return _EPOCH + timedelta(microseconds=value.ToMicroseconds())
+
+
+def _microseconds(value: datetime) -> int:
+    return (value - _EPOCH) // timedelta(microseconds=1)
+
+
+def _proto_class(field: FieldDescriptor) -> Any:
+    assert field.message_type is not None
+    return getattr(kms_pb2, field.message_type.name)
+
+
+def _without_none(annotation: Any) -> Any:
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        return next(option for option in typing.get_args(annotation) if option is not type(None))
+    return annotation
