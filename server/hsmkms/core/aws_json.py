@@ -10,7 +10,7 @@ import base64
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -22,27 +22,37 @@ Message = TypeVar("Message")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def encode(message: Any) -> dict[str, Any]:
-    """Return a message as a JSON object; members that are None are left out."""
+def epoch_seconds(time: datetime) -> float:
+    """Return a time as AWS JSON has it: seconds since 1970."""
+    return (time - _EPOCH) / timedelta(seconds=1)
+
+
+def encode(message: Any, *, write_time: Callable[[datetime], Any] = epoch_seconds) -> dict[str, Any]:
+    """Return a message as a JSON object; members that are None are left out.
+
+    Args:
+        message: A message of `messages`.
+        write_time: How a time is written; `decode` reads the default.
+    """
     return {
-        aws_name(field.name): _encode(value)
+        aws_name(field.name): _encode(value, write_time)
         for field in dataclasses.fields(message)
         if (value := getattr(message, field.name)) is not None
     }
 
 
-def _encode(value: Any) -> Any:
+def _encode(value: Any, write_time: Callable[[datetime], Any]) -> Any:
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, datetime):
-        return (value - _EPOCH) / timedelta(seconds=1)
+        return write_time(value)
     if isinstance(value, tuple):
-        return [_encode(element) for element in value]
+        return [_encode(element, write_time) for element in value]
     if isinstance(value, Mapping):
         return dict(value)
-    return encode(value) if dataclasses.is_dataclass(value) else value
+    return encode(value, write_time=write_time) if dataclasses.is_dataclass(value) else value
 
 
 def decode(kind: type[Message], document: Mapping[str, Any]) -> Message:

@@ -7,7 +7,7 @@ only an operator may read goes into `detail`, which is logged under the request 
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 MAX_MESSAGE_BYTES: Final = 1200
 """Longest error text in bytes of UTF-8. An error travels twice in gRPC trailers, percent-encoded and in base64, and trailers over
@@ -22,14 +22,18 @@ class KmsError(Exception):
         detail: What the operator's log says beside it; never sent to the caller.
     """
 
-    code: ClassVar[str] = "KMSInternalException"
-    retryable: ClassVar[bool] = False
-    retry_delay_s: ClassVar[float] = 0.05
+    code: str = "KMSInternalException"
+    retryable: bool = False
+    retry_delay_s: float = 0.05
     """For retryable errors: how long a client should wait at the least before it tries again, in seconds."""
+    request_id: str = ""
+    """The id under which the service's log has the request: set by the client library, from the answer."""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, listed: bool = True) -> None:
+        """Give the class its code, and list it in `BY_CODE` unless it is no error that a service tells."""
         cls.code = cls.__name__
-        BY_CODE[cls.code] = cls
+        if listed:
+            BY_CODE[cls.code] = cls
 
     def __init__(self, message: str = "", *, detail: str = "") -> None:
         encoded = message.encode("utf-8", "replace")

@@ -215,6 +215,13 @@ class Authorizer(Protocol):
         """Say whether the request is allowed."""
 
 
+class Observer(Protocol):
+    """Is told what only the operations know, and counts it."""
+
+    def re_encrypted(self, *, source_is_current: bool) -> None:
+        """A ciphertext was re-encrypted, from the key's current material or from an older one."""
+
+
 class Markers(Protocol):
     """Pagination markers: they hold where a list goes on, and nobody else can make one."""
 
@@ -254,5 +261,6 @@ __all__ = [
     "KeyRef",
     "Markers",
     "Mutation",
+    "Observer",
     "Token",
 ]

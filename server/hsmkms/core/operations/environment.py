@@ -1,0 +1,72 @@
+"""The ports that every operation works with, and small conversions that several need."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from hsmkms.core import aws_json
+from hsmkms.core.creations import Creations
+from hsmkms.core.ports import (
+    Authorizer,
+    Call,
+    CatalogChanges,
+    CatalogView,
+    Clock,
+    Entropy,
+    Markers,
+    Mutation,
+    Observer,
+    Token,
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The ports, given once when the service is wired.
+
+    Args:
+        partition: The partition of every ARN, for example `aws`.
+        view: The catalog in memory.
+        changes: Changes of the catalog.
+        creations: Which backing keys this process is generating just now.
+        token: The token.
+        authorizer: Who may do what.
+        markers: Pagination markers.
+        entropy: Salts and key ids.
+        clock: The time.
+        observer: Counts what the operations tell it.
+    """
+
+    partition: str
+    view: CatalogView
+    changes: CatalogChanges
+    creations: Creations
+    token: Token
+    authorizer: Authorizer
+    markers: Markers
+    entropy: Entropy
+    clock: Clock
+    observer: Observer
+
+
+def mutation(call: Call, operation: str, request: Any) -> Mutation:
+    """Return under what idempotency key a request makes its change."""
+    document = json.dumps(aws_json.encode(request), sort_keys=True)
+    fingerprint = hashlib.sha256(f"{operation}\n{document}".encode()).digest()
+    return Mutation(call.scope, call.principal.arn, operation, call.idempotency_key, fingerprint)
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """Return a time of the catalog as a datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def optional_datetime(microseconds: int | None) -> datetime | None:
+    """Return a time of the catalog as a datetime in UTC, or None."""
+    return None if microseconds is None else to_datetime(microseconds)
