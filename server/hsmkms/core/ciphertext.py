@@ -77,9 +77,14 @@ def is_direct_length(length: int) -> bool:
     return DIRECT_MIN_BYTES <= length <= DIRECT_MAX_BYTES and length % 8 == 0
 
 
-def mode_for_length(length: int) -> Mode:
-    """Return the mode in which a plaintext of `length` bytes (1 to 4,096) is sealed."""
-    return Mode.DIRECT if is_direct_length(length) else Mode.ENVELOPE
+def mode_for_length(length: int, *, direct: bool = True) -> Mode:
+    """Return the mode in which a plaintext is sealed.
+
+    Args:
+        length: Its length in bytes, 1 to 4,096.
+        direct: Whether the token can make an object of a plaintext and read one back; else everything is mode ENVELOPE.
+    """
+    return Mode.DIRECT if direct and is_direct_length(length) else Mode.ENVELOPE
 
 
 def cka_id(key_uuid: bytes, version: int) -> bytes:

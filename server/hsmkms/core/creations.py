@@ -48,6 +48,10 @@ class Creations:
         finally:
             self._in_flight.discard(cka_id)
 
+    def holds(self, begun: Begun) -> bool:
+        """Say whether a task of this process works on that backing key now."""
+        return begun.key.cka_id(begun.version) in self._in_flight
+
     def _is_creating(self, begun: Begun) -> bool:
         key = self._view.key(begun.key.scope, begun.key.key_id)
         backing_key = key.backing_keys.get(begun.version) if key else None

@@ -180,6 +180,10 @@ class Token(Protocol):
     def suite(self) -> Suite:
         """The suite of new backing keys on this token."""
 
+    @property
+    def seals_directly(self) -> bool:
+        """Whether plaintexts may go in and out as objects (mode DIRECT); tokens in FIPS mode may forbid it."""
+
 
 @dataclass(frozen=True, slots=True)
 class AuthorisationRequest:

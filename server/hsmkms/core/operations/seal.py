@@ -36,7 +36,7 @@ class Sealing:
 
     def header(self, environment: Environment, length: int) -> bytes:
         """Return the header of a new ciphertext for a plaintext of that many bytes."""
-        mode = mode_for_length(length)
+        mode = mode_for_length(length, direct=environment.token.seals_directly)
         require_supported(self.backing_key.suite, mode)
         return Header(
             self.backing_key.suite,

@@ -1,0 +1,261 @@
+"""Changes of KMS keys and their backing keys, as functions on a transaction. They run in the database's writer thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import insert, update
+
+from hsmkms.core.arns import key_arn
+from hsmkms.core.ciphertext import CANARY_BYTES, Suite, key_material_id
+from hsmkms.core.errors import (
+    ConflictException,
+    DisabledException,
+    KMSInternalException,
+    KMSInvalidStateException,
+    LimitExceededException,
+    NotFoundException,
+)
+from hsmkms.core.model import BackingKey, BackingKeyState, KeyState, KmsKey, RotationType, Scope
+from hsmkms.core.ports import Begun
+from hsmkms.server.catalog import rows, schema
+from hsmkms.server.catalog.database import Transaction
+
+MAX_ON_DEMAND_ROTATIONS: Final = 25
+FIRST_VERSION: Final = 1
+
+_STATE_TEXTS: Final[Mapping[KeyState, str]] = {
+    KeyState.CREATING: "is creating",
+    KeyState.DISABLED: "is disabled",
+    KeyState.PENDING_DELETION: "is pending deletion",
+    KeyState.PENDING_IMPORT: "is pending import",
+    KeyState.UNAVAILABLE: "is unavailable",
+    KeyState.UPDATING: "is updating",
+}
+
+
+def wrong_state(partition: str, key: KmsKey) -> KMSInvalidStateException:
+    """Return the error that says in which state a key is."""
+    text = _STATE_TEXTS.get(key.state, "is enabled")
+    return KMSInvalidStateException(f"{key_arn(partition, key.scope, key.key_id)} {text}.")
+
+
+def require_key(transaction: Transaction, partition: str, scope: Scope, key_id: str) -> KmsKey:
+    """Return the key as the database has it.
+
+    Raises:
+        NotFoundException: there is none in that account and Region.
+    """
+    key = rows.read_key(transaction.connection, key_id)
+    if key is None or key.scope != scope:
+        raise NotFoundException(f"Key '{key_arn(partition, scope, key_id)}' does not exist")
+    return key
+
+
+def begin_key(transaction: Transaction, key: KmsKey, token: str) -> Begun:
+    """Write a key, its tags and its first backing key as Creating."""
+    first = key.backing_keys.get(FIRST_VERSION)
+    if key.state is not KeyState.CREATING or first is None or first.state is not BackingKeyState.CREATING:
+        raise KMSInternalException(detail="a key is begun as Creating, with backing key 1 as Creating")
+    common = _row(transaction, key.scope, key.created) | {"key_id": key.key_id}
+    transaction.connection.execute(
+        insert(schema.keys).values(
+            common
+            | {
+                "updated": key.updated,
+                "state": key.state,
+                "description": key.description,
+                "spec": key.spec,
+                "usage": key.usage,
+                "origin": key.origin,
+                "multi_region": key.multi_region,
+                "current_version": 0,
+                "deletion_date": key.deletion_date,
+            }
+        )
+    )
+    for tag in key.tags:
+        tag_row = common | {"tag_key": tag.tag_key, "tag_value": tag.tag_value}
+        transaction.connection.execute(insert(schema.tags).values(tag_row))
+    _insert_backing_key(transaction, key, FIRST_VERSION, first.suite, None, token)
+    return Begun(_reread(transaction, key), FIRST_VERSION)
+
+
+def begin_rotation(
+    transaction: Transaction, partition: str, key: KmsKey, suite: Suite, rotation_type: RotationType, token: str
+) -> Begun:
+    """Write the next backing key of an Enabled key as Creating.
+
+    Raises:
+        ConflictException: another one is Creating.
+        LimitExceededException: 25 on-demand rotations were made.
+        DisabledException, KMSInvalidStateException: the key is not Enabled.
+        NotFoundException: there is no such key.
+    """
+    key = require_key(transaction, partition, key.scope, key.key_id)
+    arn = key_arn(partition, key.scope, key.key_id)
+    if key.state is KeyState.DISABLED:
+        raise DisabledException(f"{arn} is disabled.")
+    if key.state is not KeyState.ENABLED:
+        raise wrong_state(partition, key)
+    backing_keys = key.backing_keys.values()
+    if any(backing_key.state is BackingKeyState.CREATING for backing_key in backing_keys):
+        raise ConflictException(f"A rotation of {arn} is in progress.")
+    on_demand = sum(backing_key.rotation_type is RotationType.ON_DEMAND for backing_key in backing_keys)
+    if rotation_type is RotationType.ON_DEMAND and on_demand >= MAX_ON_DEMAND_ROTATIONS:
+        raise LimitExceededException(f"{arn} has reached its limit of {MAX_ON_DEMAND_ROTATIONS} on-demand rotations.")
+    version = max(key.backing_keys) + 1
+    _insert_backing_key(transaction, key, version, suite, rotation_type, token)
+    _touch(transaction, key, updated=transaction.now)
+    return Begun(_reread(transaction, key), version)
+
+
+def finish_backing_key(transaction: Transaction, partition: str, begun: Begun, canary: bytes) -> KmsKey:
+    """Make a backing key Active and current, and a Creating key Enabled; a second time with the same canary does nothing.
+
+    Raises:
+        ConflictException: it is Active with another canary: the object that made this one is not the key's.
+        KMSInternalException: the canary has a length that none has.
+        KMSInvalidStateException: it is Destroyed.
+        NotFoundException: there is no such backing key.
+    """
+    if len(canary) != CANARY_BYTES:
+        raise KMSInternalException(detail=f"a canary of {len(canary)} bytes")
+    key = require_key(transaction, partition, begun.key.scope, begun.key.key_id)
+    backing_key = _require_backing_key(partition, key, begun.version)
+    if backing_key.state is BackingKeyState.ACTIVE:
+        if backing_key.canary == canary:
+            return key
+        raise ConflictException(
+            f"Another request created the key material of {key_arn(partition, key.scope, key.key_id)}."
+        )
+    if backing_key.state is not BackingKeyState.CREATING:
+        raise wrong_state(partition, key)
+    _update_backing_key(
+        transaction,
+        key,
+        begun.version,
+        state=BackingKeyState.ACTIVE,
+        canary=canary,
+        material_id=key_material_id(canary),
+        rotated=transaction.now if backing_key.rotation_type else None,
+    )
+    _touch(
+        transaction,
+        key,
+        updated=transaction.now,
+        current_version=max(begun.version, key.current_version),
+        state=KeyState.ENABLED if key.state is KeyState.CREATING else key.state,
+    )
+    return _reread(transaction, key)
+
+
+def take_up_creation(transaction: Transaction, partition: str, begun: Begun, older_than_us: int) -> Begun:
+    """Note that a Creating backing key is being created anew.
+
+    Raises:
+        ConflictException: it is no longer Creating, or was begun or taken up at or after `older_than_us`.
+        NotFoundException: there is no such backing key.
+    """
+    key = require_key(transaction, partition, begun.key.scope, begun.key.key_id)
+    _require_backing_key(partition, key, begun.version)
+    table = schema.backing_keys
+    taken = transaction.connection.execute(
+        update(table)
+        .where(
+            table.c.key_id == key.key_id,
+            table.c.version == begun.version,
+            table.c.state == BackingKeyState.CREATING,
+            table.c.updated < older_than_us,
+        )
+        .values(sequence=transaction.sequence, updated=transaction.now)
+    )
+    if taken.rowcount != 1:
+        raise ConflictException(
+            f"Another request is creating the key material of {key_arn(partition, key.scope, key.key_id)}."
+        )
+    _touch(transaction, key)
+    return Begun(_reread(transaction, key), begun.version)
+
+
+def set_state(transaction: Transaction, partition: str, key: KmsKey, state: KeyState) -> None:
+    """Make a key that is Enabled or Disabled the one or the other.
+
+    Raises:
+        KMSInvalidStateException: the key is in another state.
+        NotFoundException: there is no such key.
+    """
+    key = require_key(transaction, partition, key.scope, key.key_id)
+    allowed = (KeyState.ENABLED, KeyState.DISABLED)
+    if state not in allowed:
+        raise KMSInternalException(detail=f"set_state to {state}")
+    if key.state not in allowed:
+        raise wrong_state(partition, key)
+    if key.state is not state:
+        _touch(transaction, key, updated=transaction.now, state=state)
+
+
+def _require_backing_key(partition: str, key: KmsKey, version: int) -> BackingKey:
+    backing_key = key.backing_keys.get(version)
+    if backing_key is None:
+        raise NotFoundException(
+            f"Key material {version} of '{key_arn(partition, key.scope, key.key_id)}' does not exist"
+        )
+    return backing_key
+
+
+def _row(transaction: Transaction, scope: Scope, created: int) -> dict[str, Any]:
+    return {
+        "account": scope.account,
+        "region": scope.region,
+        "sequence": transaction.sequence,
+        "created": created,
+        "updated": transaction.now,
+    }
+
+
+def _insert_backing_key(
+    transaction: Transaction, key: KmsKey, version: int, suite: Suite, rotation_type: RotationType | None, token: str
+) -> None:
+    transaction.connection.execute(
+        insert(schema.backing_keys).values(
+            _row(transaction, key.scope, transaction.now)
+            | {
+                "key_id": key.key_id,
+                "version": version,
+                "token": token,
+                "suite": suite,
+                "cka_id": key.cka_id(version),
+                "material_id": "",
+                "state": BackingKeyState.CREATING,
+                "origin": key.origin,
+                "expiry": None,
+                "canary": b"",
+                "rotation_type": rotation_type,
+                "rotated": None,
+            }
+        )
+    )
+
+
+def _update_backing_key(transaction: Transaction, key: KmsKey, version: int, **values: Any) -> None:
+    table = schema.backing_keys
+    transaction.connection.execute(
+        update(table)
+        .where(table.c.key_id == key.key_id, table.c.version == version)
+        .values(sequence=transaction.sequence, updated=transaction.now, **values)
+    )
+
+
+def _touch(transaction: Transaction, key: KmsKey, **values: Any) -> None:
+    """Give the key's row the change's sequence number, by which every reader finds what changed, and the values."""
+    transaction.connection.execute(
+        update(schema.keys).where(schema.keys.c.key_id == key.key_id).values(sequence=transaction.sequence, **values)
+    )
+
+
+def _reread(transaction: Transaction, key: KmsKey) -> KmsKey:
+    found = rows.read_key(transaction.connection, key.key_id)
+    assert found is not None
+    return found

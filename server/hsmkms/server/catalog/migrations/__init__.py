@@ -1,0 +1,1 @@
+"""The catalog's migrations, run by Alembic when the service opens its catalog."""

@@ -1,0 +1,157 @@
+"""What is particular to SQLite: where the file is, how it is opened, and how changes of other processes are noticed.
+
+Connections are made here and nowhere else, with write-ahead log, `synchronous=FULL` (a change is on the disk before it is
+acknowledged), foreign keys, and every transaction begun by us: `BEGIN IMMEDIATE` for changes, `BEGIN` for reading.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hsmkms.server.catalog.errors import CatalogError
+
+BEGIN_OPTION: Final = "hsmkms_begin"
+BUSY_OPTION: Final = "hsmkms_busy_ms"
+
+_PRIMARY_CODE: Final = 0xFF
+"""SQLite's extended result codes hold the primary one in their low byte (sqlite.org/rescode.html)."""
+_OUT_OF_REACH: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+
+
+def is_out_of_reach(error: BaseException | None) -> bool:
+    """Say whether an error of the driver means that the file cannot be reached just now: locked, full, or not there."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & _PRIMARY_CODE in _OUT_OF_REACH
+
+
+class Place:
+    """The catalog's file.
+
+    Args:
+        url: `sqlite:///` and a path.
+
+    Raises:
+        CatalogError: the URL is of another kind, or the file can neither be opened for writing nor made.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise CatalogError(f"The catalog's URL {url!r} is no URL: use sqlite:///path/to/catalog.db") from error
+        if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+            raise CatalogError(
+                f"The catalog's URL {parsed.render_as_string()!r} names no SQLite file: use sqlite:///path/to/catalog.db"
+            )
+        self.path: Final = Path(parsed.database or "")
+        self._make_file()
+        self._identity = self._identify()
+
+    def _make_file(self) -> None:
+        """Open the file for writing, and make it readable for its owner only if it is not there; SQLite's own files follow it."""
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except FileNotFoundError as error:
+            raise CatalogError(
+                f"The catalog's folder {str(self.path.parent)!r} does not exist: create it, or name another in the catalog's URL"
+            ) from error
+        except OSError as error:
+            raise CatalogError(
+                f"The catalog {str(self.path)!r} cannot be opened for writing ({error.strerror}): "
+                "check its owner and mode, or name another in the catalog's URL"
+            ) from error
+
+    def _identify(self) -> tuple[int, int]:
+        status = self.path.stat()
+        return status.st_dev, status.st_ino
+
+    def require_same_file(self) -> None:
+        """Refuse to go on with a file that was moved away or replaced: what is written to it would be lost.
+
+        Raises:
+            OSError: another file, or none, is at the path now.
+        """
+        if self._identify() != self._identity:
+            raise OSError(f"the catalog {str(self.path)!r} was replaced while the service runs: restart the service")
+
+    def engine(self, busy_timeout_s: float) -> Engine:
+        """Return an engine whose connections may be used by one thread at a time, whichever it is.
+
+        Args:
+            busy_timeout_s: Longest wait for another process's lock where a transaction states no other, in seconds.
+        """
+        arguments = {"check_same_thread": False, "timeout": busy_timeout_s}
+        engine = create_engine(f"sqlite:///{self.path}", connect_args=arguments)
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+        return engine
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    # The driver's own idea of when a transaction begins is switched off: `_begin` says it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if (busy_ms := options.get(BUSY_OPTION)) is not None:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(busy_ms)}")
+    connection.exec_driver_sql(options.get(BEGIN_OPTION, "BEGIN"))
+
+
+class Watcher:
+    """Notices commits of other connections, by `PRAGMA data_version` on a connection of its own. For one thread at a time.
+
+    Args:
+        engine: Of the catalog's file.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Any = None
+        self._version: int | None = None
+
+    def changed(self) -> bool:
+        """Say whether anything was committed since the last call; the first call on a connection says that it was.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        if self._connection is None:
+            self._connection = self._engine.raw_connection()
+            # Version numbers of two connections cannot be compared.
+            self._version = None
+        try:
+            cursor = self._connection.cursor()
+            (version,) = cursor.execute("PRAGMA data_version").fetchone()
+            cursor.close()
+        except sqlite3.Error as error:
+            raise OSError(f"the catalog cannot be read: {error}") from error
+        changed: bool = version != self._version
+        self._version = version
+        return changed
+
+    def forget(self) -> None:
+        """Have the next call of `changed` say yes, and close the connection."""
+        if self._connection is not None:
+            self._connection.invalidate()  # not back to the pool: it may be broken
+            self._connection = None

@@ -1,0 +1,139 @@
+"""The catalog's changes (`hsmkms.core.ports.CatalogChanges`): each one a transaction, made once under its idempotency key.
+
+What a change needs to be allowed is checked inside its transaction, whatever the caller saw in the view before. A change that is
+refused leaves nothing behind, its idempotency key included: the repetition is judged anew. For one event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hsmkms.core.ciphertext import Suite
+from hsmkms.core.errors import KMSInternalException
+from hsmkms.core.model import Alias, BackingKeyState, KeyState, KmsKey, RotationType, Scope
+from hsmkms.core.ports import Begun, Mutation
+from hsmkms.server.catalog import aliases, idempotency, keys, rows
+from hsmkms.server.catalog.database import Database, Transaction
+from hsmkms.server.catalog.idempotency import Kept
+
+
+@dataclass(slots=True)
+class Store:
+    """Changes of one catalog.
+
+    Args:
+        database: Where they are made.
+        partition: The partition of the ARNs in error texts.
+        token: Label and serial number of the token that new backing keys are made on.
+    """
+
+    database: Database
+    partition: str
+    token: str
+
+    async def begin_key(self, mutation: Mutation, key: KmsKey) -> Begun:
+        """Write a key as Creating with its backing key, version 1, as Creating.
+
+        Args:
+            mutation: The circumstances.
+            key: The key, with its first backing key (its suite counts) and its tags.
+        """
+        return await self._begin(mutation, lambda transaction: keys.begin_key(transaction, key, self.token))
+
+    async def begin_rotation(self, mutation: Mutation, key: KmsKey, suite: Suite, rotation_type: RotationType) -> Begun:
+        """Write the next backing key of an Enabled key as Creating.
+
+        Raises:
+            ConflictException: another backing key of this key is Creating.
+            LimitExceededException: 25 on-demand rotations were made.
+            DisabledException, KMSInvalidStateException: the key is not Enabled.
+            NotFoundException: there is no such key.
+        """
+        return await self._begin(
+            mutation,
+            lambda transaction: keys.begin_rotation(transaction, self.partition, key, suite, rotation_type, self.token),
+        )
+
+    async def finish_backing_key(self, mutation: Mutation, begun: Begun, canary: bytes, answer: bytes) -> KmsKey:
+        """Make the backing key Active and current, and a Creating key Enabled; keep the answer. Return the key.
+
+        A second time with the same canary it only keeps the answer, if there is none yet.
+
+        Raises:
+            ConflictException: it is Active with another canary: its object was made by another request.
+        """
+
+        def work(transaction: Transaction) -> KmsKey:
+            key = keys.finish_backing_key(transaction, self.partition, begun, canary)
+            idempotency.keep_answer(transaction, mutation, answer)
+            return key
+
+        return await self.database.change(work)
+
+    async def set_state(self, mutation: Mutation, key: KmsKey, state: KeyState) -> None:
+        """Make a key Enabled or Disabled; one that is so already stays so.
+
+        Raises:
+            KMSInvalidStateException: the key is in a state that allows neither.
+            NotFoundException: there is no such key.
+        """
+        await self._once(mutation, lambda transaction: keys.set_state(transaction, self.partition, key, state))
+
+    async def create_alias(self, mutation: Mutation, alias: Alias) -> None:
+        """Write a new alias.
+
+        Raises:
+            AlreadyExistsException: there is one of that name.
+            KMSInvalidStateException: the key is pending deletion.
+            LimitExceededException: the key has 50 aliases.
+            NotFoundException: there is no such key.
+        """
+        await self._once(mutation, lambda transaction: aliases.create_alias(transaction, self.partition, alias))
+
+    async def update_alias(self, mutation: Mutation, scope: Scope, name: str, key_id: str) -> None:
+        """Point an alias to another key.
+
+        Raises:
+            KMSInvalidStateException: the key is pending deletion.
+            LimitExceededException: the key has 50 aliases.
+            NotFoundException: there is no alias of that name, or no such key.
+        """
+        await self._once(
+            mutation, lambda transaction: aliases.update_alias(transaction, self.partition, scope, name, key_id)
+        )
+
+    async def delete_alias(self, mutation: Mutation, scope: Scope, name: str) -> None:
+        """Delete an alias.
+
+        Raises:
+            NotFoundException: there is none of that name.
+        """
+        await self._once(mutation, lambda transaction: aliases.delete_alias(transaction, self.partition, scope, name))
+
+    async def _once(self, mutation: Mutation, effect: Callable[[Transaction], None]) -> None:
+        def work(transaction: Transaction) -> None:
+            if idempotency.find(transaction, mutation) is None:
+                effect(transaction)
+                idempotency.keep(transaction, mutation, Kept())
+
+        await self.database.change(work)
+
+    async def _begin(self, mutation: Mutation, effect: Callable[[Transaction], Begun]) -> Begun:
+        def work(transaction: Transaction) -> Begun:
+            kept = idempotency.find(transaction, mutation)
+            if kept is not None:
+                return _begun_before(transaction, kept)
+            begun = effect(transaction)
+            idempotency.keep(transaction, mutation, Kept(begun.key.key_id, begun.version))
+            return begun
+
+        return await self.database.change(work)
+
+
+def _begun_before(transaction: Transaction, kept: Kept) -> Begun:
+    key = rows.read_key(transaction.connection, kept.key_id)
+    backing_key = key.backing_keys.get(kept.version) if key else None
+    if key is None or backing_key is None:
+        raise KMSInternalException(detail=f"an idempotency row names backing key {kept.version} of {kept.key_id!r}")
+    return Begun(key, kept.version, kept.answer, finished=backing_key.state is not BackingKeyState.CREATING)
