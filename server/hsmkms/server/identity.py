@@ -1,0 +1,110 @@
+"""Who a client is: what its certificate says, and what it may do.
+
+Until policies come, every client that the configured authority has certified may do everything in the service's one account, and the
+README says so. A certificate that does not say clearly who its holder is gets nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from cryptography import x509
+
+from hsmkms.core.errors import UnauthenticatedException
+from hsmkms.core.model import Principal
+from hsmkms.core.ports import AuthorisationRequest
+
+MAX_NAME_CHARACTERS: Final = 512
+KNOWN_CERTIFICATES: Final = 1024
+_NOT_IN_ARN: Final = re.compile(r"[^\x21-\x7e]")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A principal and until when its certificate says so.
+
+    Args:
+        principal: The principal.
+        expires: When the certificate expires, UTC.
+    """
+
+    principal: Principal
+    expires: datetime
+
+
+class Authenticator:
+    """Makes principals from client certificates that TLS has verified.
+
+    Args:
+        partition: The partition of ARNs.
+        account: The account that every principal belongs to.
+        source: What names a client: its one URI SAN, or its subject.
+        now: The time, UTC.
+    """
+
+    def __init__(
+        self, partition: str, account: str, source: Literal["uri-san", "subject"], now: Callable[[], datetime]
+    ) -> None:
+        self._partition = partition
+        self._account = account
+        self._source = source
+        self._now = now
+        self._known = functools.lru_cache(KNOWN_CERTIFICATES)(self._read)
+
+    def principal(self, certificate_pem: bytes) -> Principal:
+        """Return the principal that a certificate names.
+
+        Args:
+            certificate_pem: The client's certificate.
+
+        Raises:
+            UnauthenticatedException: it names nobody clearly, or has expired since the connection was made.
+        """
+        identity = self._known(certificate_pem)
+        if identity.expires <= self._now():
+            raise UnauthenticatedException("The client certificate has expired: connect with a new one.")
+        return identity.principal
+
+    def _read(self, certificate_pem: bytes) -> Identity:
+        try:
+            certificate = x509.load_pem_x509_certificate(certificate_pem)
+            name = self._subject(certificate) if self._source == "subject" else self._uri(certificate)
+        except (ValueError, x509.DuplicateExtension) as error:
+            raise UnauthenticatedException("The client certificate cannot be read.") from error
+        if not name or len(name) > MAX_NAME_CHARACTERS:
+            raise UnauthenticatedException(
+                f"The client certificate's name is empty or longer than {MAX_NAME_CHARACTERS} characters."
+            )
+        arn = f"arn:{self._partition}:iam::{self._account}:user/{_NOT_IN_ARN.sub('_', name)}"
+        return Identity(Principal(name, self._account, arn), certificate.not_valid_after_utc)
+
+    @staticmethod
+    def _uri(certificate: x509.Certificate) -> str:
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            names = None
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else []
+        if len(uris) != 1:
+            raise UnauthenticatedException(
+                f"The client certificate must have exactly one URI subject alternative name; it has {len(uris)}."
+            )
+        return uris[0]
+
+    @staticmethod
+    def _subject(certificate: x509.Certificate) -> str:
+        return certificate.subject.rfc4514_string()
+
+
+class CertifiedClients:
+    """`core.ports.Authorizer`: whoever was authenticated may do everything in the service's own account."""
+
+    def allows(self, request: AuthorisationRequest) -> bool:
+        """Say whether the caller's account is the resource's."""
+        key = request.key
+        return key is None or key.scope.account == request.call.principal.account

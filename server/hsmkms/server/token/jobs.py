@@ -1,0 +1,136 @@
+"""A job is one command on its way to a token worker; `FairQueue` decides whose comes next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from hsmkms.core.commands import SESSION_ONLY, Command, Opcode, Result
+
+BUDGET_S: Final = {
+    Opcode.LOAD: 30.0,
+    Opcode.GENERATE_BACKING_KEY: 60.0,
+    Opcode.DESTROY_BACKING_KEYS: 60.0,
+    Opcode.LIST_BACKING_KEYS: 60.0,
+    Opcode.START: 60.0,
+}
+CRYPTO_BUDGET_S: Final = 5.0
+"""How long a worker may spend on a cryptographic command, from when it reached the head of the pipe."""
+MAX_DEATHS: Final = 2
+"""A job at whose head this many workers died is not tried again: it may be what kills them."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One command and who waits for it.
+
+    Args:
+        command: The command.
+        future: Resolved with the command's result, or with an error; cancelled when the caller is gone.
+        principal: Whose queue it waits in.
+        keys: CKA_IDs of the backing keys it needs: only a worker that has them all may get it.
+        expiry_ns: CLOCK_MONOTONIC in nanoseconds after which no worker starts it; 0 for never.
+        admin: Whether it is for the admin worker.
+        deaths: How many workers died with it at the head of their pipe.
+    """
+
+    command: Command
+    future: asyncio.Future[Result]
+    principal: str
+    keys: frozenset[bytes] = frozenset()
+    expiry_ns: int = 0
+    admin: bool = False
+    deaths: int = 0
+
+    @property
+    def budget_s(self) -> float:
+        """How long a worker may take for it, in seconds."""
+        return BUDGET_S.get(self.command.opcode, CRYPTO_BUDGET_S)
+
+    @property
+    def session_only(self) -> bool:
+        """Whether it makes session objects only, and so may be tried again after a worker died of it."""
+        return self.command.opcode in SESSION_ONLY
+
+
+class FairQueue:
+    """Jobs in one queue for each principal, served in turn, so that nobody waits for another's backlog.
+
+    Args:
+        capacity: Most jobs in all. When they are reached, the principal with the longest queue gives way.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._queues: dict[str, deque[Job]] = {}
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Job]:
+        for queue in self._queues.values():
+            yield from queue
+
+    def push(self, job: Job) -> Job | None:
+        """Add a job at the end of its principal's queue.
+
+        Returns:
+            The job that has to give way because the queue was full: `job` itself, or the last one of the longest queue.
+        """
+        displaced: Job | None = None
+        if self._length >= self._capacity:
+            longest = max(self._queues, key=lambda name: len(self._queues[name]))
+            own = len(self._queues.get(job.principal, ()))
+            if own >= len(self._queues[longest]) - 1:
+                return job
+            displaced = self._queues[longest].pop()
+            self._length -= 1
+            self._drop_if_empty(longest)
+        self._queues.setdefault(job.principal, deque()).append(job)
+        self._length += 1
+        return displaced
+
+    def push_front(self, job: Job) -> None:
+        """Put a job back at the head of its principal's queue, over capacity if need be: it was accepted already."""
+        self._queues.setdefault(job.principal, deque()).appendleft(job)
+        self._length += 1
+
+    def pop(self, serves: Callable[[Job], bool]) -> Job | None:
+        """Take the next job that a worker can serve; the principal goes to the end of the turn.
+
+        Args:
+            serves: Whether the worker can serve a job. Only the head of each principal's queue is asked about.
+        """
+        for principal in list(self._queues):
+            queue = self._queues[principal]
+            if serves(queue[0]):
+                job = queue.popleft()
+                self._length -= 1
+                del self._queues[principal]
+                if queue:
+                    self._queues[principal] = queue
+                return job
+        return None
+
+    def discard(self, job: Job) -> None:
+        """Take out a job whose caller is gone, if it is still here."""
+        queue = self._queues.get(job.principal)
+        if queue is not None and job in queue:
+            queue.remove(job)
+            self._length -= 1
+            self._drop_if_empty(job.principal)
+
+    def drain(self) -> list[Job]:
+        """Take out every job."""
+        jobs = list(self)
+        self._queues.clear()
+        self._length = 0
+        return jobs
+
+    def _drop_if_empty(self, principal: str) -> None:
+        if not self._queues[principal]:
+            del self._queues[principal]

@@ -1,0 +1,259 @@
+"""One token worker as the front sees it: a process, a socket, and the frames that are under way.
+
+Frames are answered in the order they were sent, so the oldest unanswered one is the one the worker is at: the head. The time that
+counts for the watchdog is the time since a frame became the head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from hsmkms.core.commands import Outcome, Result, Start
+from hsmkms.core.frames import (
+    LENGTH,
+    MAX_RESPONSE_BYTES,
+    FrameError,
+    Request,
+    decode_response,
+    encode_request,
+    frame_length,
+)
+from hsmkms.core.startup import TokenDescription, WorkerSettings
+from hsmkms.server.token.jobs import Job
+
+MAX_FRAMES: Final = 4
+"""Most frames in a worker's pipe: enough to keep it busy, few enough that a deadline or a death costs little."""
+EXIT_WAIT_S: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class WorkerStartError(Exception):
+    """A worker could not reach its token.
+
+    Args:
+        outcome: Why.
+        detail: One line for the operator: what to change.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = detail
+
+
+class WorkerProcess(asyncio.Protocol):
+    """A running worker.
+
+    Args:
+        name: For logs: `crypto-3`.
+        answered: Called after each answer: the pipe has room.
+        lost: Called once when the worker is gone, with the jobs that it had not answered, oldest first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        answered: Callable[[WorkerProcess], None],
+        lost: Callable[[WorkerProcess, list[Job]], None],
+    ) -> None:
+        self.name = name
+        self.keys: set[bytes] = set()
+        self.retiring = False
+        self.killed_because = ""
+        self._answered = answered
+        self._lost = lost
+        self._jobs: deque[tuple[int, Job]] = deque()
+        self._head_since = 0.0
+        self._number = 0
+        self._buffer = bytearray()
+        self._transport: asyncio.WriteTransport | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._gone = False
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def in_flight(self) -> int:
+        """Frames sent and not answered."""
+        return len(self._jobs)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another frame may be sent."""
+        return len(self._jobs) < MAX_FRAMES and not self.retiring and not self._gone
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is still there."""
+        return not self._gone
+
+    async def start(self, settings: WorkerSettings, environment: Mapping[str, str]) -> TokenDescription:
+        """Spawn the process, and wait until it is logged in.
+
+        Args:
+            settings: What it needs to reach the token.
+            environment: Its whole environment.
+
+        Raises:
+            WorkerStartError: it could not reach the token, or died on the way.
+        """
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "hsmkms.hsm.worker",
+                "--fd",
+                str(theirs.fileno()),
+                "--parent",
+                str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=dict(environment),
+            )
+        except OSError as error:
+            ours.close()
+            raise WorkerStartError(
+                Outcome.UNAVAILABLE, f"the token worker cannot be spawned: {error.strerror}"
+            ) from error
+        finally:
+            theirs.close()
+        await loop.create_connection(lambda: self, sock=ours)
+        job = Job(Start(settings.to_json()), loop.create_future(), "")
+        self.send(job)
+        try:
+            result = await job.future
+        except BaseException:
+            self.kill("start was given up")
+            raise
+        if result.outcome is not Outcome.OK:
+            self.kill("start failed")
+            raise WorkerStartError(result.outcome, result.value.decode("utf-8", "replace"))
+        description = TokenDescription.from_json(result.value)
+        self.keys = {bytes.fromhex(cka_id) for cka_id in description.cka_ids}
+        return description
+
+    def send(self, job: Job) -> None:
+        """Send a job's frame.
+
+        Raises:
+            FrameError: the command does not fit into a frame.
+        """
+        self._number += 1
+        frame = encode_request(Request(self._number, job.expiry_ns, (job.command,)))
+        if not self._jobs:
+            self._head_since = time.monotonic()
+        self._jobs.append((self._number, job))
+        if self._transport is not None and not self._gone:
+            self._transport.write(frame)
+
+    def overdue(self, now: float) -> bool:
+        """Say whether the head has been the head for longer than its budget; `now` is a time of `time.monotonic`."""
+        return bool(self._jobs) and now - self._head_since > self._jobs[0][1].budget_s
+
+    def kill(self, why: str) -> None:
+        """End the process at once; `lost` is called when it is gone."""
+        self.killed_because = self.killed_because or why
+        if self._process is not None and self._process.returncode is None:
+            _log.info("token worker killed", worker=self.name, pid=self._process.pid, why=why)
+            self._process.send_signal(signal.SIGKILL)
+
+    async def finish(self) -> None:
+        """Let the worker answer what it was sent, within the time it may take for that, then end it."""
+        self.retiring = True
+        waiting = [job.future for _, job in self._jobs]
+        if waiting:
+            await asyncio.wait(waiting, timeout=sum(job.budget_s for _, job in self._jobs))
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close the socket, at whose end the worker exits, and wait for that; kill it if it does not."""
+        self.retiring = True
+        if self._transport is not None:
+            self._transport.close()
+        if self._process is None:
+            return
+        try:
+            async with asyncio.timeout(EXIT_WAIT_S):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill("did not exit")
+            await self._process.wait()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (asyncio calls this)."""
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take answers out of what has arrived (asyncio calls this)."""
+        buffer = self._buffer
+        buffer += data
+        position = 0
+        try:
+            while len(buffer) - position >= LENGTH.size:
+                length = frame_length(bytes(buffer[position : position + LENGTH.size]), MAX_RESPONSE_BYTES)
+                end = position + LENGTH.size + length
+                if len(buffer) < end:
+                    break
+                self._take(bytes(buffer[position + LENGTH.size : end]))
+                position = end
+        except FrameError as error:
+            self.kill(f"sent no frame: {error}")
+            return
+        del buffer[:position]
+        if position:
+            self._answered(self)
+
+    def _take(self, body: bytes) -> None:
+        response = decode_response(body)
+        if not self._jobs or self._jobs[0][0] != response.number or len(response.results) != 1:
+            raise FrameError("an answer to nothing that was asked")
+        _, job = self._jobs.popleft()
+        self._head_since = time.monotonic()
+        self.retiring = self.retiring or response.retiring
+        if not job.future.done():
+            job.future.set_result(response.results[0])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report the jobs that are left (asyncio calls this)."""
+        del exc
+        if self._gone:
+            return
+        self._gone = True
+        jobs = [job for _, job in self._jobs]
+        self._jobs.clear()
+        starting = [job for job in jobs if isinstance(job.command, Start)]
+        for job in starting:
+            if not job.future.done():
+                detail = self.killed_because or "the token worker ended while it started: see the lines before this one"
+                job.future.set_result(Result(Outcome.UNAVAILABLE, detail.encode()))
+        self._lost(self, [job for job in jobs if job not in starting])
+
+
+def worker_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return a worker's whole environment: a few variables of ours, and those that the configuration names.
+
+    Args:
+        extra: Variables for the PKCS#11 module, for example `SOFTHSM2_CONF`.
+    """
+    kept = ("PATH", "LANG", "LC_ALL", "TZ", "CREDENTIALS_DIRECTORY")
+    return {name: os.environ[name] for name in kept if name in os.environ} | dict(extra)
