@@ -38,7 +38,8 @@ class KmsError(Exception):
     def __init__(self, message: str = "", *, detail: str = "") -> None:
         encoded = message.encode("utf-8", "replace")
         if len(encoded) > MAX_MESSAGE_BYTES:
-            message = encoded[: MAX_MESSAGE_BYTES - 3].decode("utf-8", "ignore") + "…"
+            encoded = encoded[: MAX_MESSAGE_BYTES - 3].decode("utf-8", "ignore").encode() + "…".encode()
+        message = encoded.decode()  # a lone surrogate has become a question mark: no transport could carry it
         super().__init__(message)
         self.message = message
         self.detail = detail

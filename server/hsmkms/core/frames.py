@@ -169,6 +169,12 @@ def _pack_number(value: int) -> bytes:
     return LENGTH.pack(value)
 
 
+def _require_64_bits(*values: int) -> None:
+    for value in values:
+        if not 0 <= value < 1 << 64:
+            raise FrameError(f"{value} does not fit into 64 bits")
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     kind: Callable[..., Command]
@@ -216,6 +222,7 @@ def encode_request(request: Request) -> bytes:
     if any(item.opcode is not opcode for item in items):
         raise FrameError("items of different kinds in a frame")
     layout = _LAYOUTS[opcode]
+    _require_64_bits(request.number, request.expiry_ns)
     body = _REQUEST.pack(request.number, opcode, request.expiry_ns, len(items)) + b"".join(map(layout.pack, items))
     if len(body) > MAX_REQUEST_BYTES:
         raise FrameError(f"a request of {len(body)} bytes")
@@ -228,6 +235,8 @@ def decode_request(body: bytes) -> Request:
     Raises:
         FrameError: it is none.
     """
+    if len(body) > MAX_REQUEST_BYTES:
+        raise FrameError(f"a request of {len(body)} bytes")
     reader = _Reader(body)
     number, opcode, expiry_ns, count = _REQUEST.unpack(reader.take(_REQUEST.size))
     layout = _LAYOUTS.get(opcode)
@@ -244,6 +253,9 @@ def encode_response(number: int, results: Sequence[Result], *, retiring: bool = 
     Raises:
         FrameError: it is over its limit.
     """
+    _require_64_bits(number)
+    if len(results) > MAX_ITEMS:
+        raise FrameError(f"{len(results)} items in a frame")
     parts = [_RESPONSE.pack(number, RETIRING if retiring else 0, len(results))]
     for result in results:
         parts += (_ITEM.pack(result.outcome, len(result.value)), result.value)
@@ -259,8 +271,12 @@ def decode_response(body: bytes) -> Response:
     Raises:
         FrameError: it is none.
     """
+    if len(body) > MAX_RESPONSE_BYTES:
+        raise FrameError(f"a response of {len(body)} bytes")
     reader = _Reader(body)
     number, flags, count = _RESPONSE.unpack(reader.take(_RESPONSE.size))
+    if flags not in (0, RETIRING) or count > MAX_ITEMS:
+        raise FrameError(f"{count} items, flags {flags}")
     results = []
     for _ in range(count):
         outcome, length = _ITEM.unpack(reader.take(_ITEM.size))
@@ -269,15 +285,17 @@ def decode_response(body: bytes) -> Response:
         except ValueError:
             raise FrameError(f"unknown outcome {outcome}") from None
     reader.finish()
-    return Response(number, bool(flags & RETIRING), tuple(results))
+    return Response(number, flags == RETIRING, tuple(results))
 
 
 def frame_length(prefix: bytes, limit: int) -> int:
     """Return how many bytes follow the four of `prefix`.
 
     Raises:
-        FrameError: more than `limit`.
+        FrameError: more than `limit`, or `prefix` is not four bytes.
     """
+    if len(prefix) != LENGTH.size:
+        raise FrameError("a frame without a length")
     (length,) = LENGTH.unpack(prefix)
     if length > limit:
         raise FrameError(f"a frame of {length} bytes, over the limit of {limit}")

@@ -59,6 +59,13 @@ class WorkerStatistics:
     objects: int = 0
     resident_bytes: int = 0
 
+    def reset(self) -> None:
+        """Begin to count anew: what a probe tries and is refused is no failure of the service's."""
+        for counters in self.calls.values():
+            counters.nanoseconds = 0
+            counters.buckets[:] = [0] * BUCKETS
+            counters.errors.clear()
+
     def to_json(self) -> bytes:
         """Return the counters as JSON."""
         return json.dumps(

@@ -7,7 +7,7 @@ README says so. A certificate that does not say clearly who its holder is gets n
 from __future__ import annotations
 
 import functools
-import re
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,8 @@ from hsmkms.core.ports import AuthorisationRequest
 
 MAX_NAME_CHARACTERS: Final = 512
 KNOWN_CERTIFICATES: Final = 1024
-_NOT_IN_ARN: Final = re.compile(r"[^\x21-\x7e]")
+_IN_ARN: Final = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
+"""What stands for itself in a principal's ARN, beside letters, digits and `-._~`: printable ASCII without the percent sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,14 @@ class Authenticator:
         try:
             certificate = x509.load_pem_x509_certificate(certificate_pem)
             name = self._subject(certificate) if self._source == "subject" else self._uri(certificate)
-        except (ValueError, x509.DuplicateExtension) as error:
+        except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType) as error:
             raise UnauthenticatedException("The client certificate cannot be read.") from error
         if not name or len(name) > MAX_NAME_CHARACTERS:
             raise UnauthenticatedException(
                 f"The client certificate's name is empty or longer than {MAX_NAME_CHARACTERS} characters."
             )
-        arn = f"arn:{self._partition}:iam::{self._account}:user/{_NOT_IN_ARN.sub('_', name)}"
+        # Percent-encoded, the percent sign too: two names never share an ARN, which stands for the principal everywhere.
+        arn = f"arn:{self._partition}:iam::{self._account}:user/{urllib.parse.quote(name, safe=_IN_ARN)}"
         return Identity(Principal(name, self._account, arn), certificate.not_valid_after_utc)
 
     @staticmethod

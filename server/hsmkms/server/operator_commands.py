@@ -91,9 +91,9 @@ def _failed(text: object) -> CommandFailed:
 def _serve(arguments: argparse.Namespace) -> int:
     from hsmkms.server import log
     from hsmkms.server.config import ConfigError, load
-    from hsmkms.server.grpc.listener import require_tls_13
+    from hsmkms.server.grpc.process import prepare_grpc
 
-    require_tls_13()
+    prepare_grpc()
     try:
         config = load(arguments.config)
     except ConfigError as error:

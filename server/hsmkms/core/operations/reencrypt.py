@@ -74,8 +74,8 @@ async def re_encrypt(environment: Environment, call: Call, request: ReEncryptReq
     )
     if ciphertext is not None and ciphertext.header.key_uuid != source.key.uuid_bytes:
         raise IncorrectKeyException(INCORRECT_KEY)
-    require_usage(source, IncorrectKeyException(INCORRECT_KEY))
     require_state(source)
+    require_usage(source, IncorrectKeyException(INCORRECT_KEY))
     require_algorithm(source, source_algorithm)
 
     if isinstance(destination, KmsError):

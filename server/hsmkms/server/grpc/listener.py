@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,19 +18,11 @@ from grpc_reflection.v1alpha import reflection
 from hsmkms.server.config import ConfigError, Tls
 from hsmkms.wire import MAX_MESSAGE_BYTES, SERVICE
 
-CIPHER_SUITES_VARIABLE: Final = "GRPC_SSL_CIPHER_SUITES"
-TLS_13_ONLY: Final = "ECDHE-RSA-AES128-GCM-SHA256"
-"""The one TLS 1.2 suite that is left is one that an ECDSA certificate cannot serve: gRPC has no setting for the version."""
 HANDSHAKE_TIMEOUT_MS: Final = 5_000
 MAX_METADATA_BYTES: Final = 16 * 1024
 MAX_STREAMS: Final = 256
 
 _log = structlog.get_logger(__name__)
-
-
-def require_tls_13() -> None:
-    """Confine this process's gRPC to TLS 1.3. Must be called before grpc makes its first credentials."""
-    os.environ[CIPHER_SUITES_VARIABLE] = TLS_13_ONLY
 
 
 @dataclass(frozen=True, slots=True)

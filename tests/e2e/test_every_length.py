@@ -1,0 +1,31 @@
+"""Every plaintext length from 1 to 4,096 bytes: encrypted, re-encrypted and decrypted, equal to the byte."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from support.service import Service
+
+THREADS = 8
+LONGEST = 4096
+
+
+def test_every_length_survives_a_re_encryption(service: Service) -> None:
+    client = service.client()
+    random = os.urandom(LONGEST)
+
+    def goes_round(length: int) -> bool:
+        context = {"length": str(length)}
+        sealed = client.encrypt(key_id="alias/source", plaintext=random[:length], encryption_context=context)
+        moved = client.re_encrypt(
+            ciphertext_blob=sealed.ciphertext_blob,
+            source_encryption_context=context,
+            destination_key_id="alias/destination",
+        )
+        return client.decrypt(ciphertext_blob=moved.ciphertext_blob).plaintext == random[:length]
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        results = list(threads.map(goes_round, range(1, LONGEST + 1)))
+    assert all(results)
+    assert len(results) == LONGEST
