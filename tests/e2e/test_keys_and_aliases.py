@@ -228,3 +228,19 @@ def test_everything_is_kept_over_a_restart(tmp_path_factory: pytest.TempPathFact
         assert client.create_key(idempotency_key="kept") == answer
         described = client.describe_key(key_id="alias/kept").key_metadata
         assert described.creation_date == key.creation_date
+
+
+def test_a_repetition_is_recognised_before_it_is_judged(client: Client) -> None:
+    key_id = client.create_key().key_metadata.key_id
+    client.rotate_key_on_demand(key_id=key_id, idempotency_key="rotate-then-disable")
+    client.create_alias(alias_name="alias/then-gone", target_key_id=key_id, idempotency_key="alias-then-gone")
+    client.disable_key(key_id=key_id, idempotency_key="disable-then-repeat")
+    client.delete_alias(alias_name="alias/then-gone")
+
+    assert client.rotate_key_on_demand(key_id=key_id, idempotency_key="rotate-then-disable").key_id == key_id
+    client.create_alias(alias_name="alias/then-gone", target_key_id=key_id, idempotency_key="alias-then-gone")
+    client.enable_key(key_id=key_id)
+    client.disable_key(key_id=key_id, idempotency_key="disable-then-repeat")
+    assert client.describe_key(key_id=key_id).key_metadata.enabled, "the repetition changed nothing"
+    with pytest.raises(errors.NotFoundException):
+        client.describe_key(key_id="alias/then-gone")

@@ -1,7 +1,7 @@
 """Messages as AWS JSON 1.1 has them: members in AWS's spelling, blobs in base64, times as seconds since 1970.
 
 Used for the command line's output and for the answers kept under idempotency keys. `encode` and `decode` are each other's
-inverse for every message in `messages`.
+inverse for every message in `messages`; times are exact to the microsecond until the year 2242.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def _decode(annotation: Any, value: Any) -> Any:
     if annotation is bytes:
         return base64.b64decode(value, validate=True)
     if annotation is datetime:
-        return _EPOCH + timedelta(microseconds=round(value * 1_000_000))
+        seconds, part = divmod(value, 1)  # apart: a product of both would lose microseconds from the year 2106 on
+        return _EPOCH + timedelta(seconds=seconds, microseconds=round(part * 1_000_000))
     if typing.get_origin(annotation) is tuple:
         return tuple(_decode(typing.get_args(annotation)[0], element) for element in value)
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):

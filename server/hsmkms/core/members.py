@@ -160,10 +160,18 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
+def shown(text: str) -> str:
+    """Return a caller's text as an error repeats it: cut at `MAX_SHOWN_CHARACTERS`."""
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "…"
+
+
 def _shown(value: Any, rule: Constraint) -> str:
-    if rule.sensitive or isinstance(value, bytes | Mapping):
+    structured = isinstance(value, tuple) and any(dataclasses.is_dataclass(element) for element in value)
+    if rule.sensitive or structured or isinstance(value, bytes | Mapping):
         return ""
-    text = f"[{', '.join(str(element) for element in value)}]" if isinstance(value, tuple) else str(value)
-    if len(text) > MAX_SHOWN_CHARACTERS:
-        text = text[:MAX_SHOWN_CHARACTERS] + "…"
-    return f" '{text}'"
+    text = f"[{', '.join(map(_text, value))}]" if isinstance(value, tuple) else str(value)
+    return f" '{shown(text)}'"
+
+
+def _text(element: Any) -> str:
+    return "null" if element is None else str(element)

@@ -103,6 +103,12 @@ class CatalogChanges(Protocol):
     idempotency key is not made again, and returns as it did then.
     """
 
+    async def recall(self, mutation: Mutation) -> bytes | None:
+        """Return the answer that was given under this idempotency key, as JSON, or None if there is none yet.
+
+        Asked before a change is judged: a repetition gets the answer of the first time, whatever has happened since.
+        """
+
     async def begin_key(self, mutation: Mutation, key: KmsKey) -> Begun:
         """Write a key as Creating with its backing key, version 1, as Creating."""
 

@@ -2,19 +2,20 @@
 
 An operation is a coroutine that takes an `Environment`, a `Call` and its request, and returns its response or raises a `KmsError`.
 The order in which an operation judges a request is part of its contract: shape, parse, resolve, authorise, match, state, usage,
-algorithm, and only then the token (docs/architecture.md). Nothing about a key's state is told before the caller is authorised.
+algorithm, and only then the token. Nothing about a key's state is told before the caller is authorised.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from hsmkms.core import members
-from hsmkms.core.messages import OPERATIONS
+from hsmkms.core import aws_json, members
+from hsmkms.core.messages import OPERATIONS, Effect
 from hsmkms.core.operations import aliases, data_keys, encrypt, keys, reencrypt, rotations
-from hsmkms.core.operations.environment import Environment
+from hsmkms.core.operations.environment import Environment, mutation
 from hsmkms.core.ports import Call
 
 Handler = Callable[[Environment, Call, Any], Awaitable[Any]]
@@ -46,7 +47,7 @@ assert HANDLERS.keys() == OPERATIONS.keys()
 
 
 async def perform(environment: Environment, call: Call, operation: str, request: Any) -> Any:
-    """Check a request's shape and perform the operation.
+    """Check a request's shape and perform the operation, unless it is the repetition of a change that was made.
 
     Args:
         environment: What the operations reach the outside by.
@@ -62,6 +63,11 @@ async def perform(environment: Environment, call: Call, operation: str, request:
     """
     members.check(request)
     environment.view.require_fresh()
+    declared = OPERATIONS[operation]
+    if declared.effect is Effect.CHANGES and call.idempotency_key is not None:
+        answer = await environment.changes.recall(mutation(call, operation, request))
+        if answer is not None:
+            return aws_json.decode(declared.response, json.loads(answer))
     return await HANDLERS[operation](environment, call, request)
 
 

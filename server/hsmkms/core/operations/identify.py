@@ -9,6 +9,7 @@ from typing import Final
 from hsmkms.core.arns import alias_arn, key_arn, parse_arn
 from hsmkms.core.commands import KeyRef
 from hsmkms.core.errors import AccessDeniedException, KMSInvalidStateException, NotFoundException
+from hsmkms.core.members import shown
 from hsmkms.core.model import BackingKey, KmsKey, Scope
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.ports import Call
@@ -75,7 +76,9 @@ def resolve_key_only(environment: Environment, call: Call, identifier: str, acti
     arn = _own_arn(environment, call, identifier, action)
     name = identifier if arn is None else arn
     if name.startswith("alias/"):
-        raise NotFoundException(f"Invalid keyId '{identifier}': name the key by its key ID or key ARN, not by an alias")
+        raise NotFoundException(
+            f"Invalid keyId '{shown(identifier)}': name the key by its key ID or key ARN, not by an alias"
+        )
     return _by_id(environment, call, name if arn is None else name.removeprefix("key/"), identifier)
 
 
@@ -85,7 +88,7 @@ def _own_arn(environment: Environment, call: Call, identifier: str, action: str)
         return None
     arn = parse_arn(identifier)
     if arn is None or not arn.resource.startswith(("key/", "alias/")) or arn.partition != environment.partition:
-        raise NotFoundException(f"Invalid keyId '{identifier}'")
+        raise NotFoundException(f"Invalid keyId '{shown(identifier)}'")
     if arn.region != call.scope.region:
         raise NotFoundException(f"Invalid arn {arn.region}")
     if arn.account != call.scope.account:
@@ -95,7 +98,7 @@ def _own_arn(environment: Environment, call: Call, identifier: str, action: str)
 
 def _by_id(environment: Environment, call: Call, key_id: str, identifier: str) -> NamedKey:
     if not _KEY_ID.fullmatch(key_id):
-        raise NotFoundException(f"Invalid keyId '{identifier}'")
+        raise NotFoundException(f"Invalid keyId '{shown(identifier)}'")
     key = environment.view.key(call.scope, key_id)
     if key is None:
         raise NotFoundException(f"Key '{key_arn(environment.partition, call.scope, key_id)}' does not exist")

@@ -7,6 +7,7 @@ from typing import Final
 
 from hsmkms.core.arns import key_arn
 from hsmkms.core.errors import TagException, UnsupportedOperationException, ValidationException
+from hsmkms.core.members import shown
 from hsmkms.core.messages import (
     CreateKeyRequest,
     CreateKeyResponse,
@@ -112,7 +113,7 @@ def _refuse_unsupported(request: CreateKeyRequest) -> None:
     if spec != KeySpec.SYMMETRIC_DEFAULT:
         values = ", ".join([KeySpec.SYMMETRIC_DEFAULT, *_NEEDS])
         raise ValidationException(
-            f"1 validation error detected: Value '{spec[:64]}' at 'keySpec' failed to satisfy constraint: "
+            f"1 validation error detected: Value '{shown(spec)}' at 'keySpec' failed to satisfy constraint: "
             f"Member must satisfy enum value set: [{values}]"
         )
     if request.key_usage not in (None, KeyUsage.ENCRYPT_DECRYPT):

@@ -96,6 +96,10 @@ class Database:
         self._pending: set[asyncio.Task[object]] = set()
         self._closed = False
 
+    def now_us(self) -> int:
+        """Return the time in microseconds since 1970, UTC, as rows are stamped with it."""
+        return self._clock_us()
+
     async def change(self, work: Callable[[Transaction], Result]) -> Result:
         """Run a function in a transaction of its own and return its result, once committed and in the view.
 

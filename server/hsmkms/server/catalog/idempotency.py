@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, tuple_, update
 
 from hsmkms.core.errors import ValidationException
 from hsmkms.core.ports import Mutation
@@ -16,6 +16,8 @@ from hsmkms.server.catalog.database import Transaction
 from hsmkms.server.catalog.schema import idempotency
 
 LIFETIME_US: Final = 24 * 60 * 60 * 1_000_000
+NOTHING_TO_SAY: Final = b"{}"
+"""The answer of a change whose operation answers nothing, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,21 @@ def find(transaction: Transaction, mutation: Mutation) -> Kept | None:
             "Use a new idempotency key for a new request."
         )
     return Kept(row.key_id, row.version, row.answer)
+
+
+def answer_of(connection: Connection, mutation: Mutation, now: int) -> bytes | None:
+    """Return the answer that was given under this idempotency key, `{}` where there was nothing to say, or None if there is none yet.
+
+    Args:
+        connection: Where to read.
+        mutation: The change.
+        now: The time in microseconds since 1970, UTC.
+    """
+    condition = and_(_same(mutation), idempotency.c.fingerprint == mutation.fingerprint, idempotency.c.expires > now)
+    row = connection.execute(select(idempotency.c.key_id, idempotency.c.answer).where(condition)).one_or_none()
+    if row is None or (row.key_id and not row.answer):
+        return None
+    return bytes(row.answer) or NOTHING_TO_SAY
 
 
 def keep(transaction: Transaction, mutation: Mutation, kept: Kept) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
+import tenacity
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -18,6 +19,7 @@ from hsmkms.server.catalog.errors import CatalogError
 
 BEGIN_OPTION: Final = "hsmkms_begin"
 BUSY_OPTION: Final = "hsmkms_busy_ms"
+SWITCH_WAIT_S: Final = 5.0
 
 _PRIMARY_CODE: Final = 0xFF
 """SQLite's extended result codes hold the primary one in their low byte (sqlite.org/rescode.html)."""
@@ -107,8 +109,21 @@ def _prepare(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
+        _PATIENTLY(cursor.execute, f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+
+
+_PATIENTLY: Final = tenacity.Retrying(
+    retry=tenacity.retry_if_exception(_is_busy),
+    stop=tenacity.stop_after_delay(SWITCH_WAIT_S),
+    wait=tenacity.wait_fixed(0.02),
+    reraise=True,
+)
+"""The first switch of a file to WAL is refused at once where another process makes it too: SQLite does not wait there."""
 
 
 def _begin(connection: Connection) -> None:

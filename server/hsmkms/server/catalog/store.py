@@ -32,6 +32,13 @@ class Store:
     partition: str
     token: str
 
+    async def recall(self, mutation: Mutation) -> bytes | None:
+        """Return the answer that was given under this idempotency key, as JSON, or None if there is none yet."""
+        if mutation.idempotency_key is None:
+            return None
+        now = self.database.now_us()
+        return await self.database.read(lambda connection: idempotency.answer_of(connection, mutation, now))
+
     async def begin_key(self, mutation: Mutation, key: KmsKey) -> Begun:
         """Write a key as Creating with its backing key, version 1, as Creating.
 

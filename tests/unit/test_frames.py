@@ -1,0 +1,288 @@
+"""Frames between front and worker: what one side writes the other reads, and nothing else is a frame."""
+
+import dataclasses
+import typing
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hsmkms.core import commands
+from hsmkms.core.ciphertext import Suite
+from hsmkms.core.commands import (
+    Encrypt,
+    GenerateBackingKey,
+    KeyRef,
+    ListBackingKeys,
+    Load,
+    Opcode,
+    Outcome,
+    Random,
+    Result,
+    Start,
+)
+from hsmkms.core.frames import (
+    LENGTH,
+    MAX_ITEMS,
+    MAX_REQUEST_BYTES,
+    MAX_RESPONSE_BYTES,
+    FrameError,
+    Request,
+    Response,
+    decode_request,
+    decode_response,
+    encode_request,
+    encode_response,
+    frame_length,
+)
+
+KINDS = typing.get_args(commands.Command)
+LENGTHS = {
+    "cka_id": (20, 20),
+    "source_digest": (32, 32),
+    "destination_digest": (32, 32),
+    "header": (48, 48),
+    "wrapped": (0, 264),
+    "context": (0, 8192),
+    "plaintext": (0, 4096),
+    "sealed": (0, 4124),
+    "cka_ids": (0, 327680),
+    "label": (0, 64),
+    "settings": (0, 65536),
+}
+"""The least and the greatest length of each field of bytes, written down a second time on purpose."""
+
+u32 = st.integers(0, (1 << 32) - 1)
+u64 = st.integers(0, (1 << 64) - 1)
+suites = st.sampled_from(Suite)
+key_refs = st.builds(KeyRef, st.binary(min_size=20, max_size=20), suites, st.binary(min_size=40, max_size=40))
+
+
+def values_of(kind):
+    hints = typing.get_type_hints(kind)
+
+    def values(name):
+        if hints[name] is KeyRef:
+            return key_refs
+        if hints[name] is int:
+            return u32
+        least, most = LENGTHS[name]
+        return st.binary(min_size=least, max_size=min(most, 300))
+
+    return st.builds(kind, **{field.name: values(field.name) for field in dataclasses.fields(kind)})
+
+
+def requests_of(kind):
+    return st.builds(Request, u64, u64, st.lists(values_of(kind), min_size=1, max_size=MAX_ITEMS).map(tuple))
+
+
+requests = st.sampled_from(KINDS).flatmap(requests_of)
+results = st.builds(Result, st.sampled_from(Outcome), st.binary(max_size=300))
+responses = st.builds(Response, u64, st.booleans(), st.lists(results, max_size=MAX_ITEMS).map(tuple))
+
+
+def body_of(frame):
+    assert frame_length(frame[: LENGTH.size], MAX_RESPONSE_BYTES) == len(frame) - LENGTH.size
+    return frame[LENGTH.size :]
+
+
+def test_every_opcode_has_one_command():
+    assert sorted(kind.opcode for kind in KINDS) == sorted(Opcode)
+
+
+# There and back
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_request_comes_back_as_it_was(kind):
+    @given(requests_of(kind))
+    def comes_back(request):
+        assert decode_request(body_of(encode_request(request))) == request
+
+    comes_back()
+
+
+@given(responses)
+def test_a_response_comes_back_as_it_was(response):
+    frame = encode_response(response.number, response.results, retiring=response.retiring)
+    assert decode_response(body_of(frame)) == response
+
+
+# Whatever is no frame
+
+
+def read_request(body):
+    return lambda: encode_request(decode_request(body))
+
+
+def read_response(body):
+    def read():
+        response = decode_response(body)
+        return encode_response(response.number, response.results, retiring=response.retiring)
+
+    return read
+
+
+def is_refused_or_exact(read, body):
+    """A frame error and no other; or a frame that, written again, is the same bytes."""
+    try:
+        frame = read()
+    except FrameError:
+        return
+    assert frame[LENGTH.size :] == body
+
+
+@given(st.binary(max_size=400))
+@example(b"")
+def test_arbitrary_bytes_are_refused_or_exactly_a_frame(body):
+    is_refused_or_exact(read_request(body), body)
+    is_refused_or_exact(read_response(body), body)
+
+
+@given(requests, st.data())
+def test_a_request_with_one_byte_changed_is_refused_or_exactly_another(request, data):
+    body = bytearray(body_of(encode_request(request)))
+    body[data.draw(st.integers(0, len(body) - 1))] ^= data.draw(st.integers(1, 255))
+    is_refused_or_exact(read_request(bytes(body)), bytes(body))
+
+
+@given(responses, st.data())
+def test_a_response_with_one_byte_changed_is_refused_or_exactly_another(response, data):
+    body = bytearray(body_of(encode_response(response.number, response.results, retiring=response.retiring)))
+    body[data.draw(st.integers(0, len(body) - 1))] ^= data.draw(st.integers(1, 255))
+    is_refused_or_exact(read_response(bytes(body)), bytes(body))
+
+
+@given(requests, responses, st.data())
+def test_truncated_and_extended_frames_are_refused(request, response, data):
+    for decode, body in (
+        (decode_request, body_of(encode_request(request))),
+        (decode_response, body_of(encode_response(response.number, response.results))),
+    ):
+        cut = data.draw(st.integers(0, len(body) - 1))
+        with pytest.raises(FrameError):
+            decode(body[:cut])
+        with pytest.raises(FrameError):
+            decode(body + data.draw(st.binary(min_size=1, max_size=8)))
+
+
+# Limits
+
+
+FILL = b"\xab"
+
+
+def command_with(name, length):
+    """A command with a field of that name and length, all else being as it must be."""
+    kind = next(kind for kind in KINDS if name in kind.__dataclass_fields__)
+    hints = typing.get_type_hints(kind)
+    known = {KeyRef: KeyRef(bytes(20), Suite.AES_CBC_ENCRYPT_DATA, bytes(40)), int: 1}
+    values = {
+        field.name: bytes(LENGTHS[field.name][0]) if hints[field.name] is bytes else known[hints[field.name]]
+        for field in dataclasses.fields(kind)
+    }
+    return kind(**{**values, name: FILL * length})
+
+
+@pytest.mark.parametrize(("name", "limits"), LENGTHS.items(), ids=LENGTHS)
+def test_each_field_has_its_limits_on_either_side(name, limits):
+    least, most = limits
+    for length in {least, most}:
+        request = Request(1, 0, (command_with(name, length),))
+        assert decode_request(body_of(encode_request(request))) == request
+    too = [most + 1] + ([least - 1] if least else [])
+    for length in too:
+        with pytest.raises(FrameError, match=name):
+            encode_request(Request(1, 0, (command_with(name, length),)))
+    at_its_length = body_of(encode_request(Request(1, 0, (command_with(name, most),))))
+    claimed = at_its_length.replace(LENGTH.pack(most) + FILL * most, LENGTH.pack(most + 1) + FILL * (most + 1), 1)
+    assert claimed != at_its_length
+    with pytest.raises(FrameError, match=name):
+        decode_request(claimed)
+
+
+def test_a_frame_holds_1_to_16_items_of_one_kind():
+    assert len(decode_request(body_of(encode_request(Request(1, 0, (Random(8),) * 16)))).items) == 16
+    for items in ((), (Random(8),) * 17, (Random(8), ListBackingKeys())):
+        with pytest.raises(FrameError, match="items"):
+            encode_request(Request(1, 0, items))
+    for count in (0, 17):
+        body = bytearray(body_of(encode_request(Request(1, 0, (ListBackingKeys(),)))))
+        body[-2:] = count.to_bytes(2, "big")
+        with pytest.raises(FrameError, match="items"):
+            decode_request(bytes(body))
+
+
+def test_a_whole_frame_has_a_limit_too():
+    load = Load(bytes(327_680))
+    assert encode_request(Request(1, 0, (load,) * 3))
+    with pytest.raises(FrameError, match="a request of"):
+        encode_request(Request(1, 0, (load,) * 4))
+    four = (4).to_bytes(2, "big") + (LENGTH.pack(327_680) + load.cka_ids) * 4
+    with pytest.raises(FrameError, match="a request of"):
+        decode_request(bytes(8) + bytes([Opcode.LOAD]) + bytes(8) + four)
+    with pytest.raises(FrameError, match="a response of"):
+        encode_response(1, [Result(Outcome.OK, bytes(MAX_RESPONSE_BYTES))])
+    with pytest.raises(FrameError, match="a response of"):
+        decode_response(bytes(MAX_RESPONSE_BYTES + 1))
+    with pytest.raises(FrameError, match="items"):
+        encode_response(1, [Result(Outcome.OK, b"")] * 17)
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 64])
+def test_numbers_that_do_not_fit_are_refused(number):
+    for request in (
+        Request(number, 0, (Random(8),)),
+        Request(1, number, (Random(8),)),
+        Request(1, 0, (Random(number),)),
+    ):
+        with pytest.raises(FrameError, match="does not fit"):
+            encode_request(request)
+    with pytest.raises(FrameError, match="does not fit"):
+        encode_response(number, [])
+
+
+def test_a_length_is_judged_before_anything_is_read():
+    assert frame_length(LENGTH.pack(MAX_REQUEST_BYTES), MAX_REQUEST_BYTES) == MAX_REQUEST_BYTES
+    with pytest.raises(FrameError, match="over the limit"):
+        frame_length(LENGTH.pack(MAX_REQUEST_BYTES + 1), MAX_REQUEST_BYTES)
+    for prefix in (b"", b"\0\0\0", b"\0\0\0\0\0"):
+        with pytest.raises(FrameError):
+            frame_length(prefix, MAX_REQUEST_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (bytes(8) + bytes([99]) + bytes(8) + b"\0\1", "opcode 99"),
+        (
+            body_of(encode_request(Request(1, 0, (command_with("source_digest", 32),)))).replace(
+                b"\1" + bytes(40), b"\7" + bytes(40)
+            ),
+            "suite 7",
+        ),
+    ],
+    ids=["opcode", "suite"],
+)
+def test_what_this_version_does_not_know_is_refused(body, why):
+    with pytest.raises(FrameError, match=why):
+        decode_request(body)
+
+
+@pytest.mark.parametrize("flags", [2, 3, 128])
+def test_unknown_flags_of_an_answer_are_refused(flags):
+    with pytest.raises(FrameError, match="flags"):
+        decode_response(bytes(8) + bytes([flags]) + b"\0\0")
+
+
+def test_an_unknown_outcome_is_refused():
+    with pytest.raises(FrameError, match="outcome 99"):
+        decode_response(bytes(8) + b"\0" + b"\0\1" + b"\x63" + bytes(4))
+
+
+def test_secrets_have_no_repr():
+    secret = b"a plaintext nobody may log"
+    key = KeyRef(bytes(20), Suite.AES_CBC_ENCRYPT_DATA, bytes(40))
+    assert "plaintext" not in repr(Encrypt(key, bytes(48), b"", secret))
+    assert "plaintext" not in repr(Result(Outcome.OK, secret))
+    assert GenerateBackingKey(bytes(20), 1, b"label") != Start(b"")
