@@ -24,7 +24,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +56,7 @@ EXIT_BAD_FRAME: Final = 3
 EXIT_RETIRED: Final = 4
 EXIT_ORPHANED: Final = 5
 
+_LONGEST_ORPHANED_S: Final = 60
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _MAKES_OBJECTS: Final = ("C_DeriveKey", "C_UnwrapKey", "C_CreateObject", "C_GenerateKey", "C_GenerateKeyPair")
@@ -176,7 +177,7 @@ class Worker:
             known = None if settings.capabilities is None else Capabilities.from_dict(settings.capabilities)
         except (ValueError, TypeError) as error:
             raise FrameError(f"Start with settings that cannot be read: {type(error).__name__}") from error
-        with start_lock(settings.lock_file, settings.lock_wait_s):
+        with start_lock(settings.lock_file, settings.lock_wait_s), outliving_the_parent():
             opened = open_token(settings, self._statistics)
         try:
             if known is None:
@@ -265,6 +266,29 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
+@contextlib.contextmanager
+def outliving_the_parent() -> Iterator[None]:
+    """Let the block end before this process dies with its parent; the end of the socket or `os.getppid` ends it afterwards.
+
+    SoftHSM writes token.object anew at each login, in place: who is killed in it leaves an empty file, and with it every key is lost.
+    """
+    parent = os.getppid()
+    _die_with_parent(0)
+    signal.alarm(_LONGEST_ORPHANED_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        _die_with_parent(int(signal.SIGKILL))
+        if os.getppid() != parent:
+            os._exit(EXIT_ORPHANED)
+
+
+def _die_with_parent(number: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
 def confine(parent: int | None) -> None:
     """Die with the parent, leave no core, let nobody attach, and leave the terminal's Ctrl-C to the front.
 
@@ -272,6 +296,7 @@ def confine(parent: int | None) -> None:
         parent: The front's process id if it gave it, to notice that it died before this was called.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to every process of a service; the end of the socket ends us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     library = ctypes.CDLL(None, use_errno=True)
     before = os.getppid() if parent is None else parent

@@ -9,6 +9,7 @@ import os
 import resource
 import secrets
 import signal
+import sys
 import time
 import uuid
 from contextlib import AsyncExitStack, suppress
@@ -44,6 +45,10 @@ from hsmkms.server.token.process import WorkerStartError
 SERVICE_KEY: Final = "service"
 """Purpose of the service key that health and pagination markers use."""
 PURGE_INTERVAL_S: Final = 60.0
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long the event loop waits for the interpreter while the catalog's thread writes; Python's 5 ms would be felt by every request."""
+LAST_ANSWERS_S: Final = 1.0
+"""How long gRPC may take to send the last answers, once every request has one."""
 _NEEDED_FOR_DIRECT: Final = ("created_objects", "readable_objects")
 _MARKER_LABEL: Final = b"hsm-kms/marker-key/v1"
 
@@ -119,6 +124,7 @@ async def start(config: Config, stack: AsyncExitStack) -> Addresses:
         WorkerStartError: the token cannot be used.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock = SystemClock()
     metrics = Metrics(_registry())
     scope = Scope(config.service.account, config.service.region)
@@ -184,8 +190,8 @@ async def start(config: Config, stack: AsyncExitStack) -> Addresses:
 
     async def drain() -> None:
         await monitor.stopping()
-        await listener.stop(config.limits.drain_s)
-        await edge.finish_changes(config.limits.drain_s)
+        await edge.drain(config.limits.drain_s)
+        await edge.close(listener.stop(LAST_ANSWERS_S))
 
     stack.push_async_callback(drain)
     _background(stack, reconciler.run(config.limits.reconcile_every_s), "reconciler")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import grpc
@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from hsmkms.core.errors import (
     DependencyTimeoutException,
+    KeyUnavailableException,
     KmsError,
     KMSInternalException,
     ThrottlingException,
@@ -38,6 +39,8 @@ MAX_IDEMPOTENCY_KEY: Final = 128
 DEADLINE_MARGIN_S: Final = 0.05
 """How much earlier than its caller's deadline a request ends here, so that the error still arrives."""
 DEADLINE_MARGIN_PART: Final = 0.1
+DRAIN_POLL_S: Final = 0.02
+HOLD_S: Final = 0.1
 MAX_CHANGES_UNDER_WAY: Final = 256
 """A change goes on when its caller is gone; this many at the most."""
 
@@ -65,6 +68,10 @@ class Edge:
         self._metrics = metrics
         self._timeout_s = timeout_s
         self._changes: set[asyncio.Task[Any]] = set()
+        self._under_way = 0
+        self._stopping = False
+        self._refusing = asyncio.Event()
+        self._refusing.set()
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handlers for a server."""
@@ -72,10 +79,28 @@ class Edge:
             SERVICE, {name: grpc.unary_unary_rpc_method_handler(self._rpc(name)) for name in OPERATIONS}
         )
 
-    async def finish_changes(self, timeout_s: float) -> None:
-        """Wait for changes whose callers are gone, `timeout_s` seconds at most."""
-        if self._changes:
-            await asyncio.wait(self._changes, timeout=timeout_s)
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse every new request from now on, and wait for those under way, `timeout_s` seconds at most."""
+        self._stopping = True
+        end = time.monotonic() + timeout_s
+        while (self._under_way or self._changes) and time.monotonic() < end:  # noqa: ASYNC110  # two counts, once in a life
+            await asyncio.sleep(DRAIN_POLL_S)
+
+    async def close(self, stop: Coroutine[Any, Any, None]) -> None:
+        """Stop the server while late requests are held, then refuse those too.
+
+        gRPC's stop drops, with CANCELLED, what has arrived and has not reached its handler. Callers who wait for an answer send nothing
+        more, so that there is next to nothing to drop.
+
+        Args:
+            stop: Stops the server, with a grace.
+        """
+        self._refusing.clear()
+        await asyncio.sleep(HOLD_S)
+        stopping = asyncio.ensure_future(stop)
+        await asyncio.sleep(DRAIN_POLL_S)
+        self._refusing.set()
+        await stopping
 
     def _rpc(self, name: str) -> Callable[[bytes, _Context], Awaitable[bytes]]:
         codec = operation_codec(name)
@@ -85,6 +110,7 @@ class Edge:
             started = time.monotonic()
             request_id = uuid.uuid4().hex
             result = "OK"
+            self._under_way += 1
             try:
                 answer = await self._answer(name, codec, changes, data, context, request_id)
             except KmsError as error:
@@ -95,6 +121,7 @@ class Edge:
                 result = "Cancelled"
                 raise
             finally:
+                self._under_way -= 1
                 self._metrics.request_done(name, result, time.monotonic() - started)
             context.set_trailing_metadata(((REQUEST_ID_METADATA, request_id),))
             return answer
@@ -105,6 +132,9 @@ class Edge:
         self, name: str, codec: OperationCodec, changes: bool, data: bytes, context: _Context, request_id: str
     ) -> bytes:
         principal = self._principal(context)
+        if self._stopping:
+            await self._refusing.wait()
+            raise KeyUnavailableException("The service is stopping. Try again.")
         remaining = self._seconds(context)
         call = Call(
             principal=principal,

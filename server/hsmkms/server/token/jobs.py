@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hsmkms.core.commands import SESSION_ONLY, Command, Opcode, Result
+from hsmkms.core.ciphertext import CKA_ID_BYTES
+from hsmkms.core.commands import SESSION_ONLY, Command, Load, Opcode, Result
 
 BUDGET_S: Final = {
     Opcode.LOAD: 30.0,
@@ -19,6 +20,8 @@ BUDGET_S: Final = {
 }
 CRYPTO_BUDGET_S: Final = 5.0
 """How long a worker may spend on a cryptographic command, from when it reached the head of the pipe."""
+SHORT_SEARCH_S: Final = 8.0
+"""The same for the search of one key, which a caller waits for."""
 MAX_DEATHS: Final = 2
 """A job at whose head this many workers died is not tried again: it may be what kills them."""
 
@@ -48,6 +51,8 @@ class Job:
     @property
     def budget_s(self) -> float:
         """How long a worker may take for it, in seconds."""
+        if isinstance(self.command, Load) and len(self.command.cka_ids) == CKA_ID_BYTES:
+            return SHORT_SEARCH_S
         return BUDGET_S.get(self.command.opcode, CRYPTO_BUDGET_S)
 
     @property

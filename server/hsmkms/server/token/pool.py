@@ -1,7 +1,8 @@
 """The token workers: who is there, who gets which job, and what happens when one dies, hangs or grows.
 
 Roles: `workers` active ones do the cryptography; one admin worker generates, destroys and lists; one warm spare has logged in and
-holds its keys, to step in at once. The keeper, one task, starts workers one after the other and replaces them.
+holds its keys, to step in at once. The keeper, one task, starts workers one after the other; the teacher gives them new keys;
+the collector fetches their counters and replaces those that have grown.
 
 A job goes to a worker that has its keys. What dies with a worker is tried once more elsewhere if it made session objects only and
 was at the head of the pipe; what stood behind the head is queued again as if nothing had happened.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -36,6 +37,8 @@ from hsmkms.server.token.process import WorkerProcess, WorkerStartError, worker_
 MAX_LOGIN_REFUSALS: Final = 3
 """A real HSM locks itself after a few wrong PINs: after so many refusals nothing is tried until the service is started again."""
 ADMIN_QUEUE: Final = 64
+ADMIN_NICENESS: Final = 10
+"""Who waits for a new key waits anyway; who re-encrypts beside it should not notice."""
 KEEPER_INTERVAL_S: Final = 0.25
 STATISTICS_INTERVAL_S: Final = 2.0
 FIRST_RETRY_S: Final = 0.1
@@ -108,6 +111,7 @@ class TokenPool:
         self._paused: dict[bytes, float] = {}
         self._loading: dict[bytes, asyncio.Task[bool]] = {}
         self._starting: set[WorkerProcess] = set()
+        self._suspects: list[Job] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._down = ""
@@ -172,8 +176,7 @@ class TokenPool:
         self._known.discard(cka_id)
         for worker in self._workers():
             worker.keys.discard(cka_id)
-        await self._require(cka_id)
-        self._wake.set()
+        await self._require(cka_id)  # the teacher gives it to the others at its next turn, several keys in one search
 
     @property
     def queued(self) -> int:
@@ -206,6 +209,8 @@ class TokenPool:
         self._tasks.append(asyncio.create_task(self._guard(), name="token watchdog"))
         self._active.append(await self._start_worker("crypto"))
         self._tasks.append(asyncio.create_task(self._keep(), name="token keeper"))
+        self._tasks.append(asyncio.create_task(self._repeat(self._spread), name="token teacher"))
+        self._tasks.append(asyncio.create_task(self._repeat(self._collect), name="token collector"))
         assert self.description is not None
         return self.description
 
@@ -215,7 +220,7 @@ class TokenPool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for job in self._queue.drain() + self._admin_queue.drain():
+        for job in self._queue.drain() + self._admin_queue.drain() + self._suspects:
             _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the service is stopping"))
         await asyncio.gather(*(worker.stop() for worker in [*self._workers(), *self._starting]))
 
@@ -293,7 +298,11 @@ class TokenPool:
         return False
 
     async def _load(self, worker: WorkerProcess, cka_ids: set[bytes]) -> None:
-        job = Job(Load(b"".join(sorted(cka_ids))), asyncio.get_running_loop().create_future(), "")
+        loop = asyncio.get_running_loop()
+        # A short question first: a worker that stands still is found out by its short budget, not by that of a search.
+        question = Job(Statistics(), loop.create_future(), "")
+        job = Job(Load(b"".join(sorted(cka_ids))), loop.create_future(), "")
+        worker.send(question)
         worker.send(job)
         with suppress(KeyUnavailableException):
             result = await job.future
@@ -319,9 +328,11 @@ class TokenPool:
 
     async def _teach(self, worker: WorkerProcess) -> None:
         lacking = set(sorted(self._lacking(worker))[:MAX_LOAD])
-        if not lacking or worker.retiring or not worker.is_alive:
+        if not lacking or not worker.is_usable:
             return
         await self._load(worker, lacking)
+        if not worker.is_usable:
+            return  # it says nothing about the keys
         for cka_id in lacking - worker.keys:
             self._pause(cka_id)
             _log.warning(
@@ -368,6 +379,8 @@ class TokenPool:
             self.description = description
         if role == "crypto":
             self._known |= worker.keys
+        else:
+            worker.lower_priority(ADMIN_NICENESS)
         self._refusals = 0
         self._observer.worker_started(worker.name, description.startup_ms)
         _log.info("token worker ready", worker=worker.name, pid=worker.pid, keys=len(worker.keys))
@@ -398,17 +411,22 @@ class TokenPool:
         for job in reversed(waiting):
             self._take_back(job)
         self._promote_spare()
+        if not self._active and self._refusals >= MAX_LOGIN_REFUSALS:
+            self._out_of_reach("the token refuses the PIN, and nobody tries again")
         self._wake.set()
         self._dispatch()
 
     def _take_back(self, job: Job) -> None:
-        """Queue a dead worker's job again, or refuse it."""
+        """Queue a dead worker's job again, or refuse it.
+
+        A job that two workers died of is a suspect until the next start of a worker tells whether it was the job or the token.
+        """
         if job.command.opcode in (Load.opcode, Statistics.opcode):
             _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the token worker ended"))
         elif job.deaths == 0 or (job.session_only and job.deaths < MAX_DEATHS):
             (self._admin_queue if job.admin else self._queue).push_front(job)
         elif job.session_only:
-            _fail(job, KMSInternalException("The request failed in the token.", detail="two token workers died of it"))
+            self._suspects.append(job)
         else:
             _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the token worker died of it"))
 
@@ -438,7 +456,7 @@ class TokenPool:
             return "admin"
         return "crypto" if spare and self._spare is None else None
 
-    # The keeper and the watchdog
+    # The keeper, the teacher, the collector and the watchdog
 
     async def _keep(self) -> None:
         pause = FIRST_RETRY_S
@@ -451,12 +469,16 @@ class TokenPool:
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_RETRY_S)
                 continue
-            await self._spread()
-            await self._collect()
             with suppress(TimeoutError):
                 async with asyncio.timeout(KEEPER_INTERVAL_S):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something again and again. Each in a task of its own: none may wait because another waits for a worker that hangs."""
+        while True:
+            await work()
+            await asyncio.sleep(KEEPER_INTERVAL_S)
 
     async def _fill_role(self, role: str) -> bool:
         try:
@@ -465,6 +487,9 @@ class TokenPool:
             self._start_failed(error)
             return False
         self._down = ""
+        for job in self._suspects:
+            _fail(job, KMSInternalException("The request failed in the token.", detail="two token workers died of it"))
+        self._suspects.clear()
         if role == "admin":
             self._admin = worker
         elif len(self._active) < self._plan()[0]:
@@ -480,10 +505,21 @@ class TokenPool:
             self._refusals += 1
             if self._refusals >= MAX_LOGIN_REFUSALS:
                 _log.critical("the token refuses the PIN: nothing more is tried until the service is started again")
+        self._clear_suspects(error.detail)
         if not self._active:
-            self._down = error.detail
-            for job in self._queue.drain() + self._admin_queue.drain():
-                _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail=self._down))
+            self._out_of_reach(error.detail)
+
+    def _out_of_reach(self, why: str) -> None:
+        self._down = why
+        self._clear_suspects(why)
+        for job in self._queue.drain() + self._admin_queue.drain():
+            _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail=why))
+
+    def _clear_suspects(self, why: str) -> None:
+        """It was the token, not the jobs: their callers may try again."""
+        for job in self._suspects:
+            _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail=why))
+        self._suspects.clear()
 
     async def _guard(self) -> None:
         """Kill workers whose head is overdue, also while another one starts."""
@@ -501,8 +537,9 @@ class TokenPool:
             return
         self._statistics_at = now
         for worker in self._workers():
-            if not worker.has_room:
+            if not worker.is_usable:
                 continue
+            # Sent whether or not the pipe has room: under full load it never has, and that is when workers grow.
             job = Job(Statistics(), asyncio.get_running_loop().create_future(), "")
             worker.send(job)
             with suppress(TimeoutError, KeyUnavailableException):

@@ -151,4 +151,8 @@ class WorkerToken:
         return int.from_bytes(await self._admin(DestroyBackingKeys(cka_id, self._label)), "big")
 
     async def _admin(self, command: Command) -> bytes:
-        return value_of(await self._pool.submit(command, principal=SERVICE, admin=True))
+        result = await self._pool.submit(command, principal=SERVICE, admin=True)
+        if result.outcome is Outcome.FAILED:
+            # SoftHSM says GENERAL_ERROR where its folder is gone. The same request may be made again, and goes on where this one stopped.
+            result = Result(Outcome.UNAVAILABLE, result.value)
+        return value_of(result)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -79,6 +80,7 @@ class WorkerProcess(asyncio.Protocol):
         self._buffer = bytearray()
         self._transport: asyncio.WriteTransport | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._given_up: list[Job] = []
         self._gone = False
 
     @property
@@ -95,7 +97,12 @@ class WorkerProcess(asyncio.Protocol):
     @property
     def has_room(self) -> bool:
         """Whether another frame may be sent."""
-        return len(self._jobs) < MAX_FRAMES and not self.retiring and not self._gone
+        return len(self._jobs) < MAX_FRAMES and self.is_usable
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it will answer what it is sent, as far as is known."""
+        return not self.retiring and not self._gone
 
     @property
     def is_alive(self) -> bool:
@@ -142,7 +149,8 @@ class WorkerProcess(asyncio.Protocol):
         try:
             result = await job.future
         except BaseException:
-            self.kill("start was given up")
+            # Not by a signal: SoftHSM writes token.object anew at each login, and one who dies in it leaves an empty file, no token.
+            await self.stop()
             raise
         if result.outcome is not Outcome.OK:
             self.kill("start failed")
@@ -175,6 +183,11 @@ class WorkerProcess(asyncio.Protocol):
         if self._process is not None and self._process.returncode is None:
             _log.info("token worker killed", worker=self.name, pid=self._process.pid, why=why)
             self._process.send_signal(signal.SIGKILL)
+
+    def lower_priority(self, niceness: int) -> None:
+        """Let other processes go first when the processors are busy: `niceness` is 0 to 19, as of nice(1)."""
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, niceness)
 
     async def finish(self) -> None:
         """Let the worker answer what it was sent, within the time it may take for that, then end it."""
@@ -230,8 +243,13 @@ class WorkerProcess(asyncio.Protocol):
         _, job = self._jobs.popleft()
         self._head_since = time.monotonic()
         self.retiring = self.retiring or response.retiring
-        if not job.future.done():
-            job.future.set_result(response.results[0])
+        result = response.results[0]
+        if response.retiring and result.outcome is Outcome.FAILED and job.session_only:
+            # The worker gives itself up over this one: it is tried again like a job that a worker died of.
+            job.deaths += 1
+            self._given_up.append(job)
+        elif not job.future.done():
+            job.future.set_result(result)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the jobs that are left (asyncio calls this)."""
@@ -239,7 +257,7 @@ class WorkerProcess(asyncio.Protocol):
         if self._gone:
             return
         self._gone = True
-        jobs = [job for _, job in self._jobs]
+        jobs = [*self._given_up, *(job for _, job in self._jobs)]
         self._jobs.clear()
         starting = [job for job in jobs if isinstance(job.command, Start)]
         for job in starting:
