@@ -16,8 +16,8 @@ from support.load import Call, Load, Sealed, callers, make_keys, percentile, re_
 from support.service import Service
 
 CLIENTS = 16
-ROUNDS = 6
-PHASE_S = 2.0
+ROUNDS = 12
+PHASE_S = 1.2
 FACTOR = 2.0
 TESTS = Path(__file__).resolve().parents[1]
 

@@ -41,6 +41,8 @@ DEADLINE_MARGIN_S: Final = 0.05
 DEADLINE_MARGIN_PART: Final = 0.1
 DRAIN_POLL_S: Final = 0.02
 HOLD_S: Final = 0.1
+TOO_LATE_S: Final = 0.001
+"""A request with less time left than this is not begun: nothing could be done in it, and trying would cost others theirs."""
 MAX_CHANGES_UNDER_WAY: Final = 256
 """A change goes on when its caller is gone; this many at the most."""
 
@@ -183,6 +185,8 @@ class Edge:
         remaining = context.time_remaining()
         if remaining is None:
             return self._timeout_s
+        if remaining < TOO_LATE_S:
+            raise DependencyTimeoutException("The request came too late for its deadline. Give it more time.")
         margin = min(DEADLINE_MARGIN_S, remaining * DEADLINE_MARGIN_PART)
         return float(min(max(remaining - margin, 0.0), self._timeout_s))
 
