@@ -86,7 +86,11 @@ REFUSED_KEYS = [
         "ValidationException",
         "2 validation errors detected: Value '' at 'tags.1.member.tagKey' failed",
     ),
-    ({"tags": (TagMember("x", "y"),) * 51}, "ValidationException", "1 validation error detected: Value at 'tags' failed"),
+    (
+        {"tags": (TagMember("x", "y"),) * 51},
+        "ValidationException",
+        "1 validation error detected: Value at 'tags' failed",
+    ),
     ({"description": "d" * 8193}, "ValidationException", "1 validation error detected: Value 'ddd"),
 ]
 

@@ -296,7 +296,9 @@ def confine(parent: int | None) -> None:
         parent: The front's process id if it gave it, to notice that it died before this was called.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to every process of a service; the end of the socket ends us
+    signal.signal(
+        signal.SIGTERM, signal.SIG_IGN
+    )  # systemd sends it to every process of a service; the end of the socket ends us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     library = ctypes.CDLL(None, use_errno=True)
     before = os.getppid() if parent is None else parent
