@@ -91,6 +91,10 @@ class InvalidCiphertextException(KmsError):
     """The ciphertext, or the encryption context given with it, is not what was sealed. Its text is empty, as AWS's is."""
 
 
+class InvalidGrantIdException(KmsError):
+    """The grant id does not name a grant of that key."""
+
+
 class InvalidGrantTokenException(KmsError):
     """A grant token is not valid."""
 
@@ -119,6 +123,10 @@ class KMSInvalidStateException(KmsError):
 
 class LimitExceededException(KmsError):
     """A quota is used up."""
+
+
+class MalformedPolicyDocumentException(KmsError):
+    """A policy document is not valid; the text names the place in it that is wrong."""
 
 
 class NotFoundException(KmsError):
