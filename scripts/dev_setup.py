@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev_certificates import Certificates, ensure_certificates, write_private
+from dev_certificates import CLIENT_URI, Certificates, ensure_certificates, write_private
 
 ROOT = Path(__file__).resolve().parent.parent
 HSM_KMS = str(Path(sys.executable).parent / "hsm-kms")
@@ -29,6 +29,8 @@ MODULES = (
     "/usr/lib/pkcs11/libsofthsm2.so",
 )
 LABEL = "hsm-kms"
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}
+WRITTEN_BY = "# Written by `make run` at each start. deploy/hsm-kms.toml explains every setting."
 COMMAND_WITHIN_S = 60.0
 
 
@@ -184,19 +186,25 @@ def write_configuration(settings: Settings, certificates: Certificates) -> None:
             "private_key_file": str(certificates.client.private_key_file),
         }
     }
-    write_private(settings.configuration, toml(sections))
+    operator: dict[str, object] = {
+        "name": CLIENT_URI,
+        "arn": "arn:aws:iam::111122223333:user/operator",
+        "policy_files": [str(settings.var / "operator-policy.json")],
+    }
+    write_private(settings.var / "operator-policy.json", (json.dumps(EVERYTHING, indent=2) + "\n").encode())
+    write_private(settings.configuration, toml(sections) + b"\n" + toml({"[principals]": operator}, comment=""))
     write_private(settings.profiles, toml(profile))
 
 
-def toml(sections: dict[str, dict[str, object]]) -> bytes:
-    """Return the sections as TOML. JSON's strings and numbers are TOML's too."""
+def toml(sections: dict[str, dict[str, object]], comment: str = WRITTEN_BY) -> bytes:
+    """Return the sections as TOML, after a comment. JSON's strings and numbers are TOML's too."""
 
     def value(item: object) -> str:
         if isinstance(item, dict):
             return "{ " + ", ".join(f"{key} = {value(inner)}" for key, inner in item.items()) + " }"
         return json.dumps(item)
 
-    lines = ["# Written by `make run` at each start. deploy/hsm-kms.toml explains every setting."]
+    lines = [comment] if comment else []
     for name, section in sections.items():
         lines += ["", f"[{name}]", *(f"{key} = {value(item)}" for key, item in section.items())]
     return "\n".join([*lines, ""]).encode()

@@ -115,7 +115,7 @@ install_python_packages() {
   printf '%s\n' "$wanted" >"$stamp"
 }
 
-# --- npm: buf ------------------------------------------------------------------------------------------------------------------
+# --- npm: buf, and the oracle of the policy tests -------------------------------------------------------------------------------
 
 install_npm_packages() {
   local wanted stamp=tools/node_modules/.setup
@@ -137,6 +137,7 @@ command -v softhsm2-util >/dev/null || missing+=(softhsm2)
 if [ "$kind" = test ]; then
   compgen -G '/usr/lib*/*/pkcs11-spy.so' >/dev/null || compgen -G '/usr/lib*/pkcs11-spy.so' >/dev/null || missing+=(opensc)
   compgen -G '/usr/lib*/*/libsoftokn3.so' >/dev/null || compgen -G '/usr/lib*/*/nss/libsoftokn3.so' >/dev/null || missing+=(libnss3)
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 fi
 [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 

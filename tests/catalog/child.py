@@ -8,7 +8,7 @@ from catalog.helpers import SCOPE, SUITE, alias_of, finished_key, mutation, new_
 from hsmkms.core.model import KeyState, RotationType
 
 
-async def main(path: Path, what: str, *arguments: str) -> None:
+async def main(path: Path | str, what: str, *arguments: str) -> None:
     catalog = opened(path, busy_timeout_s=5.0)
     if what == "change":
         key = catalog.view.key(SCOPE, arguments[0])
@@ -38,4 +38,5 @@ async def main(path: Path, what: str, *arguments: str) -> None:
         await catalog.close()
 
 
-asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))
+where = sys.argv[1]
+asyncio.run(main(where if where.startswith("postgresql:") else Path(where), *sys.argv[2:]))

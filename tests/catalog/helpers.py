@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from hsmkms.core.ciphertext import CANARY_BYTES, CKA_ID_BYTES, Suite
 from hsmkms.core.creations import Creations
 from hsmkms.core.errors import KeyUnavailableException
@@ -35,6 +37,8 @@ from hsmkms.server.reconciler import Reconciler, Report
 
 SCOPE = Scope("111122223333", "eu-central-1")
 OTHER_SCOPE = Scope("444455556666", "eu-central-1")
+SQLITE_ONLY = pytest.mark.parametrize("path", ["sqlite"], indirect=True)
+"""For tests that look into the file, or do something to it."""
 SUITE = Suite.AES_CBC_ENCRYPT_DATA
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -57,12 +61,14 @@ class Clocks:
         self.seconds += seconds
 
 
-def url(path: Path) -> str:
-    return f"sqlite:///{path}"
+def url(path: Path | str) -> str:
+    return path if isinstance(path, str) else f"sqlite:///{path}"
 
 
-def opened(path: Path, clocks: Clocks | None = None, busy_timeout_s: float = 0.3) -> Catalog:
+def opened(path: Path | str, clocks: Clocks | None = None, busy_timeout_s: float | None = None) -> Catalog:
     clocks = clocks or Clocks()
+    if busy_timeout_s is None:
+        busy_timeout_s = 0.3 if isinstance(path, Path) else 5.0  # a server has to be connected to first
     return open_catalog(
         url(path),
         partition="aws",
@@ -74,7 +80,9 @@ def opened(path: Path, clocks: Clocks | None = None, busy_timeout_s: float = 0.3
 
 
 @asynccontextmanager
-async def running(path: Path, clocks: Clocks | None = None, busy_timeout_s: float = 0.3) -> AsyncIterator[Catalog]:
+async def running(
+    path: Path | str, clocks: Clocks | None = None, busy_timeout_s: float | None = None
+) -> AsyncIterator[Catalog]:
     catalog = opened(path, clocks, busy_timeout_s)
     try:
         yield catalog
@@ -210,7 +218,7 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployed(path: Path, clocks: Clocks, objects: list[Object] | None = None) -> AsyncIterator[Deployment]:
+async def deployed(path: Path | str, clocks: Clocks, objects: list[Object] | None = None) -> AsyncIterator[Deployment]:
     async with running(path, clocks) as catalog:
         token = Token(deployment_label(catalog.deployment_id), [] if objects is None else objects)
         creations = Creations(catalog.view)
@@ -220,7 +228,7 @@ async def deployed(path: Path, clocks: Clocks, objects: list[Object] | None = No
 
 
 @asynccontextmanager
-async def child(path: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def child(path: Path | str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Another process on the same catalog; killed at the end if it has not ended."""
     here = Path(__file__).parent
     process = await asyncio.create_subprocess_exec(

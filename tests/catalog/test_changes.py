@@ -34,6 +34,7 @@ from hsmkms.core.service_keys import service_key_cka_id
 from hsmkms.server.catalog import schema
 
 ANOTHER_CANARY = b"\1" * len(CANARY)
+DAY_S = 24 * 60 * 60
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def clocks():
 
 
 @pytest.fixture
-async def catalog(tmp_path, clocks):
-    async with running(tmp_path / "catalog.db", clocks) as catalog:
+async def catalog(path, clocks):
+    async with running(path, clocks) as catalog:
         yield catalog
 
 
@@ -123,18 +124,21 @@ async def test_a_key_disabled_during_its_rotation_stays_disabled(catalog):
 
 async def test_one_rotation_at_a_time(catalog):
     key = await finished_key(catalog)
-    await catalog.changes.begin_rotation(mutation(), key, SUITE, RotationType.AUTOMATIC)
+    await catalog.changes.begin_rotation(mutation(), key, SUITE, RotationType.ON_DEMAND)
     with pytest.raises(ConflictException):
         await catalog.changes.begin_rotation(mutation(), key, SUITE, RotationType.ON_DEMAND)
 
 
-async def test_twenty_five_rotations_on_demand_and_as_many_automatic_ones_as_it_takes(catalog):
+async def test_twenty_five_rotations_on_demand_and_as_many_automatic_ones_as_it_takes(catalog, clocks):
     key = await finished_key(catalog)
     for _ in range(25):
         await rotate(catalog, key)
     with pytest.raises(LimitExceededException):
         await rotate(catalog, key)
-    assert (await rotate(catalog, key, RotationType.AUTOMATIC)).current_version == 27
+    await catalog.changes.enable_rotation(mutation("EnableKeyRotation"), key, 90)
+    for version in (27, 28):
+        clocks.pass_seconds(90 * DAY_S)
+        assert (await rotate(catalog, key, RotationType.AUTOMATIC)).current_version == version
 
 
 async def test_only_an_enabled_key_is_rotated_whatever_the_caller_saw(catalog):
@@ -258,8 +262,8 @@ async def test_service_keys(catalog):
     assert await catalog.known_cka_ids() == {finished.cka_id: BackingKeyState.ACTIVE}
 
 
-async def test_everything_is_there_after_a_restart(tmp_path):
-    async with running(tmp_path / "catalog.db") as catalog:
+async def test_everything_is_there_after_a_restart(path):
+    async with running(path) as catalog:
         keys = [await finished_key(catalog) for _ in range(3)]
         await rotate(catalog, keys[0])
         for number, key in enumerate(keys):
@@ -267,7 +271,7 @@ async def test_everything_is_there_after_a_restart(tmp_path):
         await catalog.changes.delete_alias(mutation(), SCOPE, "alias/1")
         await catalog.begin_service_key("markers", SUITE, "t")
         before = catalog.view
-    after = opened(tmp_path / "catalog.db")
+    after = opened(path)
     assert after.view.keys_after(SCOPE, "", 100) == before.keys_after(SCOPE, "", 100)
     assert after.view.aliases_after(SCOPE, "", 100) == before.aliases_after(SCOPE, "", 100)
     assert after.view.service_keys == before.service_keys

@@ -6,10 +6,12 @@ import sqlite3
 import time
 
 import pytest
+from sqlalchemy import func, select
 
 from catalog.helpers import (
     CANARY,
     SCOPE,
+    SQLITE_ONLY,
     SUITE,
     Clocks,
     alias_of,
@@ -25,12 +27,7 @@ from catalog.helpers import (
 )
 from hsmkms.core.errors import KeyUnavailableException, KMSInternalException, ThrottlingException
 from hsmkms.core.model import KeyState, RotationType
-from hsmkms.server.catalog import database, open_catalog
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "catalog.db"
+from hsmkms.server.catalog import database, open_catalog, schema
 
 
 async def test_what_another_process_changes_is_seen_here(path):
@@ -81,6 +78,7 @@ async def test_processes_that_start_at_once_agree_on_one_deployment(path):
         await catalog.close()
 
 
+@SQLITE_ONLY
 async def test_a_lock_that_another_holds_is_a_retryable_error_within_the_bound_and_reading_goes_on(path):
     clocks = Clocks()
     catalog = open_catalog(
@@ -108,6 +106,7 @@ async def test_a_lock_that_another_holds_is_a_retryable_error_within_the_bound_a
     await catalog.close()
 
 
+@SQLITE_ONLY
 async def test_a_full_disk_is_retryable_loses_nothing_and_heals(path):
     async with running(path) as catalog:
         key = await finished_key(catalog)
@@ -132,6 +131,7 @@ async def test_a_full_disk_is_retryable_loses_nothing_and_heals(path):
         assert catalog.view.key(SCOPE, key.key_id) == key
 
 
+@SQLITE_ONLY
 async def test_a_catalog_that_was_moved_away_serves_for_its_bound_and_takes_no_change(path, tmp_path):
     clocks = Clocks()
     async with running(path, clocks) as catalog:
@@ -154,6 +154,7 @@ async def test_a_catalog_that_was_moved_away_serves_for_its_bound_and_takes_no_c
         await catalog.changes.set_state(mutation(), key, KeyState.DISABLED)
 
 
+@SQLITE_ONLY
 async def test_the_watch_goes_on_after_failures_and_confirms_the_view(path, tmp_path):
     clocks = Clocks()
     async with running(path, clocks) as catalog, watching(catalog):
@@ -182,8 +183,8 @@ async def test_a_caller_that_goes_away_does_not_tear_a_change(path):
         with pytest.raises(asyncio.CancelledError):
             await caller
         await until(lambda: catalog.view.key(SCOPE, key.key_id) is not None)
-        rows = sqlite3.connect(path).execute("SELECT count(*) FROM backing_keys").fetchone()
-        assert rows == (1,)
+        count = select(func.count()).select_from(schema.backing_keys)
+        assert await catalog._database.read(lambda c: c.execute(count).scalar_one()) == 1
 
 
 async def test_a_caller_cancelled_at_any_moment_leaves_the_view_equal_to_the_database(path):
@@ -239,6 +240,7 @@ async def test_a_killed_process_leaves_either_the_whole_change_or_nothing(path):
         await catalog.changes.begin_rotation(mutation(), finished, SUITE, RotationType.ON_DEMAND)
 
 
+@SQLITE_ONLY
 async def test_a_connection_that_breaks_under_the_watch_is_replaced(path):
     async with running(path) as one, running(path) as other:
         await one._database.catch_up()
@@ -250,6 +252,7 @@ async def test_a_connection_that_breaks_under_the_watch_is_replaced(path):
         assert one.view.key(SCOPE, key.key_id) == key
 
 
+@SQLITE_ONLY
 async def test_a_row_that_this_version_cannot_read_is_an_internal_error_not_a_crash(path):
     async with running(path) as catalog:
         key = await finished_key(catalog)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from catalog.helpers import (
     CANARY,
     SCOPE,
+    SQLITE_ONLY,
     SUITE,
     Clocks,
     Object,
@@ -30,11 +31,6 @@ from hsmkms.server.reconciler import Report
 
 GRACE_S = 120
 DAY_S = 24 * 60 * 60
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "catalog.db"
 
 
 @pytest.fixture
@@ -165,6 +161,7 @@ async def test_taking_up_a_creation_that_is_no_longer_one_is_refused(path, clock
             await world.catalog.take_up_creation(begun, clocks.us)
 
 
+@SQLITE_ONLY
 async def test_an_older_catalog_put_back_costs_no_key(path, clocks, tmp_path):
     async with deployed(path, clocks) as world:
         old = await world.create()
@@ -183,6 +180,7 @@ async def test_an_older_catalog_put_back_costs_no_key(path, clocks, tmp_path):
         assert world.reports == [report]
 
 
+@SQLITE_ONLY
 async def test_an_older_catalog_copied_in_the_middle_of_a_creation_costs_no_key(path, clocks, tmp_path):
     """The row says Creating, and the key has been in use for a day: it looks as if it had been killed."""
     async with deployed(path, clocks) as world:
@@ -314,7 +312,7 @@ def test_only_own_objects_of_creations_under_a_day_old_are_ever_destroyed(tmp_pa
             active = [(await world.create()).cka_id(1) for _ in range(2)]
             begun = [await world.catalog.changes.begin_key(mutation(), new_key()) for _ in range(2)]
             rotating = await world.create()
-            await world.catalog.changes.begin_rotation(mutation(), rotating, SUITE, RotationType.AUTOMATIC)
+            await world.catalog.changes.begin_rotation(mutation(), rotating, SUITE, RotationType.ON_DEMAND)
             creating = [found.key.cka_id(1) for found in begun]
             ids = active + creating + [cka_id(uuid.uuid4().bytes, 1) for _ in range(2)]
             for number, (which, own) in enumerate(objects):

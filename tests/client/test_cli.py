@@ -24,12 +24,13 @@ from hsmkms.client.contract import (
     OPERATIONS,
     DecryptResponse,
     EncryptionAlgorithm,
+    GetKeyPolicyResponse,
     KeyListEntry,
     ListKeysResponse,
     ReEncryptResponse,
     Tag,
 )
-from hsmkms.core.messages import Empty
+from hsmkms.core.messages import Empty, PutKeyPolicyRequest
 from support.scripted_server import Refusal
 
 MOVED = ReEncryptResponse(
@@ -251,7 +252,8 @@ def test_every_command_has_help_with_every_option_and_an_example(capsys, operati
     for field in operation.request.__dataclass_fields__:
         assert "--" + field.replace("_", "-") in text
     assert "--endpoint" in text
-    assert f"hsm-kms {command_name(operation.name)} --" in text.partition("examples:")[2]
+    options = " --" if operation.request.__dataclass_fields__ else "\n"
+    assert f"hsm-kms {command_name(operation.name)}{options}" in text.partition("examples:")[2]
 
 
 def examples():
@@ -266,6 +268,20 @@ def test_the_examples_are_right(example):
     words = shlex.split(example.split(" | ")[0].split(" > ")[0])[1:]
     arguments = new_program().parser.parse_args(words)
     assert callable(arguments.run)
+
+
+def test_a_policy_goes_into_a_file_and_comes_from_it(run, server, tmp_path):
+    policy = '{\n  "Version": "2012-10-17",\n  "Statement": []\n}'
+    server.answers(GetKeyPolicyResponse(policy, "default"), Empty(), Empty())
+    read = run("get-key-policy", "--key-id", "1234", "--query", "Policy", "--output", "text")
+    assert read.stdout.decode() == policy + "\n"
+    (tmp_path / "policy.json").write_bytes(read.stdout)
+    for typed in ("file://policy.json", policy):
+        assert run("put-key-policy", "--key-id", "1234", "--policy", typed).returncode == 0
+    assert [received.request for received in server.received[1:]] == [
+        PutKeyPolicyRequest(key_id="1234", policy=policy + "\n"),
+        PutKeyPolicyRequest(key_id="1234", policy=policy),
+    ]
 
 
 def test_options_become_members_of_the_request(tmp_path):

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import pytest
 
 from hsmkms.cli.values import MAX_INPUT_BYTES, Form, Kind, ValueProblem, form_of, read_value
-from hsmkms.client.contract import Tag
+from hsmkms.client.contract import GrantConstraints, Tag
 
 MAP = Form(Kind.MAP)
 LIST = Form(Kind.LIST)
 TAGS = Form(Kind.LIST, Tag)
+CONSTRAINTS = Form(Kind.STRUCTURE, GrantConstraints)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ TAGS = Form(Kind.LIST, Tag)
         (Mapping[str, str], MAP),
         (tuple[str, ...], LIST),
         (tuple[Tag, ...], TAGS),
+        (GrantConstraints | None, CONSTRAINTS),
     ],
 )
 def test_the_form_follows_from_the_type(annotation, form):
@@ -55,6 +57,10 @@ def test_the_form_follows_from_the_type(annotation, form):
         (MAP, ' {"a": "1,2"} ', {"a": "1,2"}),
         (LIST, ["a", "b"], ("a", "b")),
         (LIST, ['["a", "b"]'], ("a", "b")),
+        (CONSTRAINTS, "EncryptionContextSubset={a=1,b=2}", GrantConstraints({"a": "1", "b": "2"})),
+        (CONSTRAINTS, "EncryptionContextEquals={a='1,}2'}", GrantConstraints({}, {"a": "1,}2"})),
+        (CONSTRAINTS, "EncryptionContextSubset={a=1},EncryptionContextEquals={}", GrantConstraints({"a": "1"}, {})),
+        (CONSTRAINTS, '{"EncryptionContextEquals": {"a": "1"}}', GrantConstraints({}, {"a": "1"})),
         (TAGS, ["TagKey=a,TagValue=b", "TagKey=c,TagValue="], (Tag("a", "b"), Tag("c", ""))),
         (TAGS, ['{"TagKey": "a", "TagValue": "b"}'], (Tag("a", "b"),)),
         (TAGS, ['[{"TagKey": "a", "TagValue": "b"}]'], (Tag("a", "b"),)),
@@ -88,6 +94,13 @@ def test_values(form, typed, value):
         (LIST, ["[1]"], "list of texts"),
         (TAGS, ["Key=a"], "no member 'Key'; write TagKey=VALUE,TagValue=VALUE"),
         (TAGS, ["[1]"], "values are texts"),
+        (CONSTRAINTS, "Subset={a=1}", "no member 'Subset'; write EncryptionContextSubset={KEY=VALUE},"),
+        (CONSTRAINTS, "EncryptionContextSubset=a", "values are texts"),
+        (CONSTRAINTS, "EncryptionContextSubset={a=1", "values are texts"),
+        (CONSTRAINTS, "EncryptionContextSubset={a=1}x", "values are texts"),
+        (CONSTRAINTS, "EncryptionContextSubset={a}", "neither KEY=VALUE"),
+        (CONSTRAINTS, '{"EncryptionContextSubset": {"a": 1}}', "values are texts"),
+        (CONSTRAINTS, "[]", "neither KEY=VALUE"),
     ],
 )
 def test_values_that_are_refused(form, typed, problem):

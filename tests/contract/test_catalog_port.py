@@ -13,6 +13,8 @@ from hsmkms.core.model import (
     Alias,
     BackingKey,
     BackingKeyState,
+    Grant,
+    GrantOperation,
     KeySpec,
     KeyState,
     KeyUsage,
@@ -24,8 +26,12 @@ from hsmkms.core.model import (
 )
 from hsmkms.core.ports import Mutation
 from hsmkms.server.catalog import open_catalog
-from support.simulator import ALICE, OTHER_SCOPE, PARTITION, SCOPE, START_US, SimulatedCatalog, SimulatedClock
+from support.simulated_catalog import DAY_US, PARTITION, START_US, SimulatedCatalog, SimulatedClock
+from support.simulator import ALICE, OTHER_SCOPE, SCOPE
 
+ROOT = f"arn:aws:iam::{SCOPE.account}:root"
+ROLE = f"arn:aws:iam::{SCOPE.account}:role/team/reader"
+SESSION = f"arn:aws:sts::{SCOPE.account}:assumed-role/reader"
 SUITE = Suite.AES_CBC_ENCRYPT_DATA
 CANARY = bytes(range(CANARY_BYTES))
 
@@ -33,8 +39,8 @@ CANARY = bytes(range(CANARY_BYTES))
 class Subject:
     """A catalog of either kind, and short ways to change it."""
 
-    def __init__(self, view, changes):
-        self.view, self.changes = view, changes
+    def __init__(self, view, changes, clock):
+        self.view, self.changes, self.clock = view, changes, clock
 
     async def key(self, number=1, mutation=None, **values):
         new = new_key(number, **values)
@@ -48,6 +54,17 @@ class Subject:
         canary = bytes([begun.version]) * CANARY_BYTES
         return await self.changes.finish_backing_key(mutation, begun, canary, b"")
 
+    def now(self, key):
+        return self.view.key(key.scope, key.key_id)
+
+    async def grant(self, grant, mutation=None):
+        answer = await self.changes.create_grant(mutation or mutation_of("CreateGrant"), grant, id_of)
+        return answer.decode()
+
+    async def end(self, grant, mutation=None, **named):
+        named = {"scope": grant.scope, "key_id": grant.key_id, "grant_id": grant.grant_id} | named
+        await self.changes.end_grant(mutation or mutation_of("RetireGrant"), **named)
+
     async def alias(self, name, key, mutation=None):
         alias = Alias(key.scope, name, key.key_id, START_US, START_US)
         await self.changes.create_alias(mutation or mutation_of("CreateAlias"), alias)
@@ -58,7 +75,7 @@ async def catalog(request, tmp_path):
     clock = SimulatedClock()
     if request.param == "simulator":
         simulated = SimulatedCatalog(clock)
-        yield Subject(simulated, simulated)
+        yield Subject(simulated, simulated, clock)
         return
     opened = open_catalog(
         f"sqlite:///{tmp_path / 'catalog.db'}",
@@ -68,7 +85,7 @@ async def catalog(request, tmp_path):
         token="test/0001",
     )
     try:
-        yield Subject(opened.view, opened.changes)
+        yield Subject(opened.view, opened.changes, clock)
     finally:
         await opened.close()
 
@@ -90,6 +107,27 @@ def new_key(number, scope=SCOPE, **values):
         updated=START_US,
     )
     return replace(key, **values)
+
+
+def new_grant(key, number=1, **values):
+    grant = Grant(
+        scope=key.scope,
+        key_id=key.key_id,
+        grant_id=f"{number:064x}",
+        name="",
+        grantee_principal=ROLE,
+        retiring_principal=ALICE.arn,
+        issuing_account=ROOT,
+        operations=(GrantOperation.DECRYPT, GrantOperation.RETIRE_GRANT),
+        context_equals=None,
+        context_subset={"tenant": "a", "purpose": "b"},
+        created=START_US + number,
+    )
+    return replace(grant, **values)
+
+
+def id_of(grant):
+    return grant.grant_id.encode()
 
 
 def mutation_of(operation="CreateKey", key=None, request=""):
@@ -240,3 +278,266 @@ async def test_a_refused_change_leaves_its_idempotency_key_free(catalog):
     await catalog.alias("alias/a", key)
     await catalog.changes.delete_alias(once, SCOPE, "alias/a")
     assert catalog.view.alias(SCOPE, "alias/a") is None
+
+
+async def test_an_answer_is_recalled_for_24_hours_and_only_for_its_own_request(catalog):
+    once = mutation_of(key="once")
+    assert await catalog.changes.recall(once) is None
+    begun = await catalog.changes.begin_key(once, new_key(1))
+    assert await catalog.changes.recall(once) is None, "it is not finished"
+    key = await catalog.changes.finish_backing_key(once, begun, CANARY, b"answer")
+    aliased = mutation_of("CreateAlias", "once")
+    await catalog.alias("alias/a", key, aliased)
+    assert await catalog.changes.recall(once) == b"answer"
+    assert await catalog.changes.recall(aliased) == b"{}", "there was nothing to say"
+    assert await catalog.changes.recall(mutation_of(key="once", request="another")) is None
+    assert await catalog.changes.recall(mutation_of("R", "once")) is None
+    assert await catalog.changes.recall(mutation_of()) is None
+    catalog.clock.us += DAY_US
+    assert await catalog.changes.recall(once) is None
+    assert (await catalog.changes.begin_key(once, new_key(2))).key.key_id == new_key(2).key_id
+
+
+async def test_a_deletion_is_scheduled_and_cancelled_and_answers_as_it_did(catalog):
+    key = await catalog.key()
+    once, date = mutation_of("ScheduleKeyDeletion", "once"), START_US + 7 * DAY_US
+    assert await catalog.changes.schedule_deletion(once, key, date, 7, b"first") == b"first"
+    pending = catalog.now(key)
+    assert (pending.state, pending.deletion_date, pending.pending_window_days) == (KeyState.PENDING_DELETION, date, 7)
+    refused = ("KMSInvalidStateException", f"{arn(key)} is pending deletion.")
+    again = mutation_of("ScheduleKeyDeletion")
+    assert await refusal_of(catalog.changes.schedule_deletion(again, key, date, 30, b"again")) == refused
+    cancel = mutation_of("CancelKeyDeletion", "once")
+    assert await catalog.changes.cancel_deletion(cancel, pending, b"kept") == b"kept"
+    kept = catalog.now(key)
+    assert (kept.state, kept.deletion_date, kept.pending_window_days) == (KeyState.DISABLED, None, None)
+    assert await catalog.changes.schedule_deletion(once, key, date + 1, 8, b"second") == b"first"
+    assert await catalog.changes.cancel_deletion(cancel, key, b"more") == b"kept"
+    assert catalog.now(key) == kept
+    refused = ("KMSInvalidStateException", f"{arn(key)} is not pending deletion.")
+    assert await refusal_of(catalog.changes.cancel_deletion(mutation_of("CancelKeyDeletion"), key, b"")) == refused
+
+
+async def test_a_key_that_is_pending_deletion_keeps_what_it_has_and_gets_no_more(catalog):
+    key = await catalog.key(1)
+    other = await catalog.key(2)
+    await catalog.alias("alias/a", key)
+    await catalog.alias("alias/b", other)
+    grant = new_grant(key)
+    await catalog.grant(grant)
+    await catalog.changes.schedule_deletion(mutation_of("S"), key, START_US + 7 * DAY_US, 7, b"answer")
+    assert catalog.view.alias_names(SCOPE, key.key_id)
+    assert catalog.view.grants_to(key.key_id, ROLE)
+    refused = ("KMSInvalidStateException", f"{arn(key)} is pending deletion.")
+    changes = catalog.changes
+    for change in (
+        catalog.rotate(key),
+        catalog.alias("alias/c", key),
+        changes.update_alias(mutation_of("U"), SCOPE, "alias/b", key.key_id),
+        changes.set_state(mutation_of("S"), key, KeyState.ENABLED),
+        changes.enable_rotation(mutation_of("E"), key, 90),
+        changes.disable_rotation(mutation_of("D"), key),
+        changes.set_description(mutation_of("D"), key, "new"),
+        changes.tag(mutation_of("T"), key, (Tag("a", "b"),)),
+        changes.untag(mutation_of("T"), key, ("a",)),
+        catalog.grant(new_grant(key, 2)),
+    ):
+        assert await refusal_of(change) == refused
+    await changes.set_policy(mutation_of("P"), key, "{}")
+    await catalog.end(grant)
+    await changes.delete_alias(mutation_of("D"), SCOPE, "alias/a")
+
+
+async def test_a_rotation_schedule_keeps_its_date_while_its_period_stays(catalog):
+    key = await catalog.key()
+    await catalog.changes.enable_rotation(mutation_of("E"), key, 90)
+    first = catalog.now(key)
+    assert (first.rotation_period_days, first.next_rotation) == (90, START_US + 90 * DAY_US)
+    catalog.clock.us += DAY_US
+    await catalog.changes.enable_rotation(mutation_of("E"), key, 90)
+    assert catalog.now(key).next_rotation == first.next_rotation
+    await catalog.changes.enable_rotation(mutation_of("E"), key, 91)
+    assert catalog.now(key).next_rotation == START_US + (1 + 91) * DAY_US
+    await catalog.changes.disable_rotation(mutation_of("D"), key)
+    assert (catalog.now(key).rotation_period_days, catalog.now(key).next_rotation) == (None, None)
+    await catalog.changes.set_state(mutation_of("S"), key, KeyState.DISABLED)
+    for change in (
+        catalog.changes.enable_rotation(mutation_of("E"), key, 90),
+        catalog.changes.disable_rotation(mutation_of("D"), key),
+    ):
+        assert await refusal_of(change) == ("DisabledException", f"{arn(key)} is disabled.")
+
+
+async def test_an_automatic_rotation_is_made_when_it_is_due_and_once(catalog):
+    key = await catalog.key()
+
+    def begin():
+        return catalog.changes.begin_rotation(mutation_of("R"), key, SUITE, RotationType.AUTOMATIC)
+
+    not_due = ("ConflictException", f"{arn(key)} is not due for rotation.")
+    assert await refusal_of(begin()) == not_due
+    await catalog.changes.enable_rotation(mutation_of("E"), key, 90)
+    catalog.clock.us = START_US + 90 * DAY_US - 1
+    assert await refusal_of(begin()) == not_due
+    catalog.clock.us = START_US + (2 * 90 + 1) * DAY_US
+    begun = await begin()
+    await catalog.changes.finish_backing_key(mutation_of("R"), begun, bytes(CANARY_BYTES), b"")
+    rotated = catalog.now(key)
+    assert (rotated.current_version, rotated.current.rotation_type) == (2, RotationType.AUTOMATIC)
+    assert rotated.next_rotation == START_US + 3 * 90 * DAY_US, "whole periods after the date that it was due for"
+    assert await refusal_of(begin()) == not_due
+
+
+async def test_description_and_policy(catalog):
+    key = await catalog.key()
+    for text in ("new", ""):
+        await catalog.changes.set_description(mutation_of("D"), key, text)
+        assert catalog.now(key).description == text
+    await catalog.changes.set_policy(mutation_of("P"), key, '{"a": 1}')
+    assert catalog.now(key).policy == '{"a": 1}'
+    missing = ("NotFoundException", f"Key '{arn(new_key(9))}' does not exist")
+    assert await refusal_of(catalog.changes.set_policy(mutation_of("P"), new_key(9), "{}")) == missing
+    assert await refusal_of(catalog.changes.set_description(mutation_of("D"), new_key(9), "")) == missing
+
+
+async def test_tags_are_replaced_by_key_taken_away_and_50_at_most(catalog):
+    key = await catalog.key(tags=(Tag("b", "1"), Tag("d", "1")))
+    await catalog.changes.tag(mutation_of("T"), key, (Tag("c", "2"), Tag("b", "2"), Tag("B", "2")))
+    assert catalog.now(key).tags == (Tag("B", "2"), Tag("b", "2"), Tag("c", "2"), Tag("d", "1"))
+    await catalog.changes.untag(mutation_of("U"), key, ("c", "B", "none"))
+    assert catalog.now(key).tags == (Tag("b", "2"), Tag("d", "1"))
+    await catalog.changes.tag(mutation_of("T"), key, [Tag(f"n{number}", "") for number in range(48)])
+    limit = ("LimitExceededException", f"{arn(key)} would have more than 50 tags.")
+    full = catalog.now(key)
+    assert await refusal_of(catalog.changes.tag(mutation_of("T"), key, (Tag("b", "3"), Tag("e", "")))) == limit
+    assert catalog.now(key) == full
+    await catalog.changes.tag(mutation_of("T"), key, (Tag("b", "3"),))
+    assert catalog.now(key).tags[0] == Tag("b", "3")
+
+
+async def test_a_change_sent_twice_undoes_nothing_that_came_between(catalog):
+    key = await catalog.key()
+    changes = catalog.changes
+    for first, second in (
+        (
+            lambda m: changes.set_description(m, key, "first"),
+            lambda: changes.set_description(mutation_of("x"), key, "second"),
+        ),
+        (lambda m: changes.set_policy(m, key, "first"), lambda: changes.set_policy(mutation_of("x"), key, "second")),
+        (lambda m: changes.enable_rotation(m, key, 90), lambda: changes.enable_rotation(mutation_of("x"), key, 91)),
+        (
+            lambda m: changes.tag(m, key, (Tag("a", "first"),)),
+            lambda: changes.tag(mutation_of("x"), key, (Tag("a", "second"),)),
+        ),
+        (
+            lambda m: changes.untag(m, key, ("a",)),
+            lambda: changes.tag(mutation_of("x"), key, (Tag("a", "again"),)),
+        ),
+        (lambda m: changes.disable_rotation(m, key), lambda: changes.enable_rotation(mutation_of("x"), key, 92)),
+    ):
+        once = mutation_of("once", str(first))
+        await first(once)
+        await second()
+        after = catalog.now(key)
+        await first(once)
+        assert catalog.now(key) == after
+
+
+async def test_the_names_of_a_keys_aliases(catalog):
+    key, other = await catalog.key(1), await catalog.key(2)
+    for name in ("alias/b", "alias/a"):
+        await catalog.alias(name, key)
+    assert list(catalog.view.alias_names(SCOPE, key.key_id)) == ["alias/a", "alias/b"]
+    assert list(catalog.view.alias_names(SCOPE, other.key_id)) == []
+    assert list(catalog.view.alias_names(OTHER_SCOPE, key.key_id)) == []
+    await catalog.changes.update_alias(mutation_of("U"), SCOPE, "alias/a", other.key_id)
+    assert list(catalog.view.alias_names(SCOPE, key.key_id)) == ["alias/b"]
+    assert list(catalog.view.alias_names(SCOPE, other.key_id)) == ["alias/a"]
+
+
+async def test_of_a_key_that_was_never_used_there_is_no_last_use(catalog):
+    assert catalog.view.last_use((await catalog.key()).key_id) is None
+
+
+async def test_a_grant_is_found_by_id_by_every_name_of_its_grantee_and_by_who_may_retire_it(catalog):
+    key, other = await catalog.key(1), await catalog.key(2)
+    first, second = new_grant(key, 1), new_grant(key, 2, grantee_principal=ALICE.arn, retiring_principal="")
+    elsewhere = new_grant(other, 3)
+    for grant in (second, elsewhere, first):
+        assert await catalog.grant(grant) == grant.grant_id
+    view = catalog.view
+    assert view.grant(SCOPE, key.key_id, first.grant_id) == first
+    assert view.grant(SCOPE, other.key_id, first.grant_id) is None
+    assert view.grant(OTHER_SCOPE, key.key_id, first.grant_id) is None
+    for name in (ROLE, SESSION):
+        assert list(view.grants_to(key.key_id, name)) == [first]
+    assert list(view.grants_to(key.key_id, ALICE.arn)) == [second]
+    assert list(view.grants_to(key.key_id, ROOT)) == []
+    assert list(view.grants_after(key.key_id, "", 10)) == [first, second]
+    assert list(view.grants_after(key.key_id, "", 1)) == [first]
+    assert list(view.grants_after(key.key_id, first.grant_id, 10)) == [second]
+    assert list(view.grants_after(key.key_id, "", 10, ALICE.arn)) == [second]
+    assert list(view.grants_after(key.key_id, "", 10, SESSION)) == [], "a list is of what the grants say"
+    assert list(view.retirable_grants_after(SCOPE.region, ALICE.arn, "", 10)) == [first, elsewhere]
+    assert list(view.retirable_grants_after(SCOPE.region, ALICE.arn, first.grant_id, 10)) == [elsewhere]
+    assert list(view.retirable_grants_after("us-east-1", ALICE.arn, "", 10)) == []
+    assert list(view.retirable_grants_after(SCOPE.region, "", "", 10)) == []
+
+
+async def test_a_grant_ends_once_and_by_its_own_key_only(catalog):
+    key, other = await catalog.key(1), await catalog.key(2)
+    grant = new_grant(key)
+    await catalog.grant(grant)
+    missing = ("InvalidGrantIdException", f"Grant ID {grant.grant_id} is not found.")
+    for named in ({"key_id": other.key_id}, {"scope": OTHER_SCOPE}):
+        assert await refusal_of(catalog.end(grant, **named)) == missing
+    assert not catalog.view.grant_has_ended(grant.grant_id)
+    once = mutation_of("RetireGrant", "once")
+    for _ in range(2):
+        await catalog.end(grant, once)
+    assert await refusal_of(catalog.end(grant)) == missing
+    assert catalog.view.grant_has_ended(grant.grant_id)
+    assert catalog.view.grant(SCOPE, key.key_id, grant.grant_id) is None
+    assert not catalog.view.grants_to(key.key_id, ROLE)
+    assert not catalog.view.grants_after(key.key_id, "", 10)
+    assert not catalog.view.retirable_grants_after(SCOPE.region, ALICE.arn, "", 10)
+
+
+async def test_a_name_makes_a_grant_repeatable_while_all_else_is_the_same(catalog):
+    key = await catalog.key()
+    first = new_grant(key, 1, name="n")
+    assert await catalog.grant(first) == first.grant_id
+    assert await catalog.grant(new_grant(key, 2, name="n")) == first.grant_id
+    different = new_grant(key, 3, name="n", context_subset={"tenant": "b"})
+    assert await catalog.grant(different) == different.grant_id
+    unnamed = [new_grant(key, number) for number in (4, 5)]
+    assert [await catalog.grant(grant) for grant in unnamed] == [grant.grant_id for grant in unnamed]
+    await catalog.end(first)
+    anew = new_grant(key, 6, name="n")
+    assert await catalog.grant(anew) == anew.grant_id
+
+
+async def test_under_one_idempotency_key_one_grant_is_made(catalog):
+    key = await catalog.key()
+    once = mutation_of("CreateGrant", "once")
+    assert await catalog.grant(new_grant(key, 1), once) == await catalog.grant(new_grant(key, 2), once)
+    assert len(catalog.view.grants_after(key.key_id, "", 10)) == 1
+
+
+async def test_a_grant_needs_an_enabled_key(catalog):
+    key = await catalog.key()
+    await catalog.changes.set_state(mutation_of("S"), key, KeyState.DISABLED)
+    assert await refusal_of(catalog.grant(new_grant(key))) == ("DisabledException", f"{arn(key)} is disabled.")
+    missing = ("NotFoundException", f"Key '{arn(new_key(9))}' does not exist")
+    assert await refusal_of(catalog.grant(new_grant(new_key(9)))) == missing
+
+
+async def test_500_grants_to_one_principal_on_one_key(catalog):
+    key = await catalog.key()
+    for number in range(500):
+        await catalog.grant(new_grant(key, number))
+    limit = ("LimitExceededException", f"{arn(key)} has reached its limit of 500 grants to {ROLE}.")
+    assert await refusal_of(catalog.grant(new_grant(key, 500))) == limit
+    await catalog.grant(new_grant(key, 501, grantee_principal=ALICE.arn))
+    await catalog.end(new_grant(key, 0))
+    await catalog.grant(new_grant(key, 500))

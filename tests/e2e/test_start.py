@@ -63,10 +63,12 @@ def changed(deployment: Deployment, folder: Path, change: Callable[[str], str]) 
         (r'address = "127.0.0.1:0"', 'address = "127.0.0.1"', ("listen.address",)),
         (r'account = ".*"', 'account = "111122223333"\nacount = "1"', ("service.acount",)),
         (r"\[tls\]", "[tls", ("not valid TOML",)),
+        (r'"[^"]*everything.json"', '"/nowhere/policy.json"', ("principals", "/nowhere/policy.json")),
+        (r'("arn:aws:iam::)\d*', r"\1nobody", ("principals.0.arn",)),
     ],
     ids=[
         "no module", "no token", "no PIN file", "no certificate", "no catalog folder", "bad account", "no port",
-        "mistyped setting", "no TOML",
+        "mistyped setting", "no TOML", "no policy file", "no ARN",
     ],
 )  # fmt: skip
 def test_a_configuration_that_cannot_be_used(
@@ -137,10 +139,19 @@ def test_a_key_that_is_none(prepared: Deployment, tmp_path: Path) -> None:
         assert_one_line(serve(config), words)
 
 
+def test_an_identity_policy_that_is_none(prepared: Deployment, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text(
+        '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "kms:*", "Ressource": "*"}}'
+    )
+    config = changed(prepared, tmp_path, lambda text: re.sub(r'"[^"]*everything.json"', f'"{policy}"', text))
+    assert_one_line(serve(config), str(policy), "Statement.Ressource: is no element known here")
+
+
 def test_the_environment_wins_over_the_file(prepared: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HSM_KMS_SERVICE__ACCOUNT", "999988887777")
+    monkeypatch.setenv("HSM_KMS_SERVICE__REGION", "eu-north-7")
     with running(prepared) as service:
-        assert service.client().create_key().key_metadata.aws_account_id == "999988887777"
+        assert service.client().create_key().key_metadata.arn.split(":")[3] == "eu-north-7"
 
 
 def test_token_init_and_token_info(prepared: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

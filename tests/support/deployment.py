@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hsmkms.core.arns import key_arn
 from hsmkms.core.errors import KmsError
 from hsmkms.core.messages import NO_CONTEXT, OPERATIONS
+from hsmkms.core.model import Principal
 from hsmkms.core.operations import perform
-from support.simulator import ALICE, OTHER_SCOPE, PARTITION, SCOPE, World, call_of
+from support.simulated_catalog import PARTITION
+from support.simulator import ALICE, OTHER_SCOPE, SCOPE, World, call_of
 
 CONTEXT = {"tenant": "a", "purpose": "b"}
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -25,6 +29,11 @@ UNKNOWN_TO_YOU = (
         "or you are not allowed to access."
     ),
 )
+
+
+BOB = Principal("bob", OTHER_SCOPE.account, f"arn:aws:iam::{OTHER_SCOPE.account}:user/bob")
+OPEN_POLICY = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}]}'
+"""A key policy that lets everybody of the key's account do everything."""
 
 
 def arn_of(key_id, scope=SCOPE):
@@ -78,9 +87,19 @@ class Deployment(World):
         self.authorizer.asked.clear()
         self.catalog.changed.clear()
 
+    async def granted(self, key_id, call=None, **request):
+        """A new grant on a key."""
+        request = {"grantee_principal": BOB.arn, "operations": ("Decrypt",)} | request
+        return await self.do("CreateGrant", call, key_id=key_id, **request)
+
     def abroad(self, key_id):
-        """Move a key to another account."""
+        """Move a key, its aliases and its grants to another account."""
         self.change(key_id, scope=OTHER_SCOPE)
+        for alias in self.catalog.aliases_after(SCOPE, "", 50, key_id):
+            del self.catalog.aliases[SCOPE, alias.name]
+            self.catalog.aliases[OTHER_SCOPE, alias.name] = replace(alias, scope=OTHER_SCOPE)
+        for grant in self.catalog.grants_after(key_id, "", 50):
+            self.catalog.grants[grant.grant_id] = replace(grant, scope=OTHER_SCOPE)
 
 
 def not_authorised(action, resource):

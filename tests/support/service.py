@@ -27,6 +27,13 @@ from support.softhsm import MODULE, SoftHsm, make_token
 START_S = 30.0
 STOP_S = 30.0
 ACCOUNT = "111122223333"
+OTHER_ACCOUNT = "444455556666"
+EVERYBODY = (
+    "operator", "somebody-else", "short", "probe", "patient", "hasty", "creator", "reader", "caller", "disturber",
+    *(f"caller-{number}" for number in range(32)), *(f"hasty-{number}" for number in range(16)),
+)  # fmt: skip
+"""Who may do everything in ACCOUNT, as far as key policies let them."""
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}
 REGION = "eu-central-1"
 
 
@@ -41,6 +48,28 @@ def eventually(condition: Callable[[], Any], timeout_s: float = 10.0, what: str 
         time.sleep(0.02)
 
 
+@dataclass(frozen=True)
+class Person:
+    """A principal of the configuration, whose certificate has the URI SAN `spiffe://test/NAME`.
+
+    Args:
+        name: The name.
+        account: The account.
+        policy: The identity policy, or None for no policy.
+        tags: The principal's tags.
+    """
+
+    name: str
+    account: str = ACCOUNT
+    policy: Mapping[str, Any] | None = field(default_factory=lambda: EVERYTHING)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def arn(self) -> str:
+        """The principal's ARN."""
+        return f"arn:aws:iam::{self.account}:user/{self.name}"
+
+
 @dataclass
 class Deployment:
     """Files of one deployment.
@@ -50,12 +79,14 @@ class Deployment:
         token: Its token.
         authority: The authority of its certificates.
         settings: What differs from the usual configuration, by section.
+        people: Principals beside EVERYBODY.
     """
 
     folder: Path
     token: SoftHsm
     authority: Authority
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    people: tuple[Person, ...] = ()
 
     @property
     def config_file(self) -> Path:
@@ -97,9 +128,20 @@ class Deployment:
             "log": {"level": "debug"},
         }
         for section, values in self.settings.items():
-            sections[section].update(values)
-        self.config_file.write_text("\n".join(_toml(name, values) for name, values in sections.items()))
+            sections.setdefault(section, {}).update(values)
+        text = "\n".join(_toml(name, values) for name, values in sections.items())
+        for person in (*map(Person, EVERYBODY), *self.people):
+            text += "\n[" + _toml("principals", self._principal(person)).replace("]\n", "]]\n", 1)
+        self.config_file.write_text(text)
         tomllib.loads(self.config_file.read_text())
+
+    def _principal(self, person: Person) -> dict[str, Any]:
+        entry: dict[str, Any] = {"name": f"spiffe://test/{person.name}", "arn": person.arn, "tags": person.tags}
+        if person.policy is not None:
+            file = self.folder / ("everything.json" if person.policy is EVERYTHING else f"{person.name}.json")
+            file.write_text(json.dumps(person.policy))
+            entry["policy_files"] = [str(file)]
+        return entry
 
 
 def _toml(name: str, values: Mapping[str, Any]) -> str:
@@ -111,18 +153,28 @@ def _toml(name: str, values: Mapping[str, Any]) -> str:
     return f"[{name}]\n" + "".join(f"{key} = {literal(value)}\n" for key, value in values.items())
 
 
-def make_deployment(folder: Path, *, token: SoftHsm | None = None, **settings: Mapping[str, Any]) -> Deployment:
+def make_deployment(
+    folder: Path, *, token: SoftHsm | None = None, people: tuple[Person, ...] = (), **settings: Mapping[str, Any]
+) -> Deployment:
     """Make a deployment with a token of its own, or on a given one.
 
     Args:
         folder: Where to put it.
         token: A token to share.
+        people: Principals beside EVERYBODY.
         settings: What differs from the usual configuration, by section.
     """
     folder.mkdir(parents=True, exist_ok=True)
     authority = make_authority(folder / "tls")
     authority.issue("server", dns_names=["localhost"], addresses=["127.0.0.1"])
-    deployment = Deployment(folder, token or make_token(folder / "softhsm"), authority, settings)
+    deployment = Deployment(folder, token or make_token(folder / "softhsm"), authority, settings, people)
+    deployment.write_config()
+    return deployment
+
+
+def with_workers(deployment: Deployment, workers: int) -> Deployment:
+    """Give a deployment so many crypto workers and no spare, where the test starts several fronts."""
+    deployment.settings = {**deployment.settings, "token": {"workers": workers, "spare": False}}
     deployment.write_config()
     return deployment
 
@@ -132,15 +184,16 @@ class Service:
 
     Args:
         deployment: Its files.
+        arguments: Further arguments of `hsm-kms serve`.
     """
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, *arguments: str) -> None:
         self.deployment = deployment
         self.log: list[dict[str, Any]] = []
         self.log_text: list[str] = []
         self._clients: list[Client] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hsmkms.server.cli", "serve", "--config", str(deployment.config_file)],
+            [sys.executable, "-m", "hsmkms.server.cli", "serve", "--config", str(deployment.config_file), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -255,9 +308,9 @@ def _is_running(pid: int) -> bool:
 
 
 @contextmanager
-def running(deployment: Deployment) -> Iterator[Service]:
+def running(deployment: Deployment, *arguments: str) -> Iterator[Service]:
     """Run a service for the length of a `with`."""
-    service = Service(deployment)
+    service = Service(deployment, *arguments)
     try:
         yield service
     finally:

@@ -1,7 +1,7 @@
 """The world behind the operations, in memory: a token, a catalog, an authorizer, a clock.
 
 Not mocks: the token really derives, wraps, seals and refuses (with `cryptography`, by way of the reference decoder), and passes the
-contract suite that the real one passes; the catalog keeps keys, aliases and idempotency keys, and passes its suite (tests/contract).
+contract suite that the real one passes; so does the catalog (`support.simulated_catalog`, tests/contract).
 What cannot be seen through the ports can be set by hand: key states, keys of other accounts, a token that is gone.
 """
 
@@ -10,14 +10,12 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
-from hsmkms.core.arns import alias_arn, key_arn
 from hsmkms.core.ciphertext import (
     CKA_ID_BYTES,
     KEY_UUID_BYTES,
@@ -29,39 +27,32 @@ from hsmkms.core.ciphertext import (
     Mode,
     Suite,
     derivation_digest,
-    key_material_id,
     parse_header,
     sealed_digest,
 )
 from hsmkms.core.commands import Command, Decrypt, Encrypt, GenerateDataKey, KeyRef, Rewrap, Verify
 from hsmkms.core.creations import Creations
 from hsmkms.core.errors import (
-    AlreadyExistsException,
-    ConflictException,
     DependencyTimeoutException,
-    DisabledException,
     InvalidCiphertextException,
     KeyUnavailableException,
     KMSInternalException,
-    KMSInvalidStateException,
-    LimitExceededException,
-    NotFoundException,
     UnsupportedOperationException,
-    ValidationException,
 )
+from hsmkms.core.grant_tokens import GrantTokens
 from hsmkms.core.markers import MacedMarkers
-from hsmkms.core.model import Alias, BackingKey, BackingKeyState, KeyState, KmsKey, Principal, RotationType, Scope
+from hsmkms.core.model import KmsKey, Principal, Scope
 from hsmkms.core.operations import Environment
-from hsmkms.core.ports import AuthorisationRequest, Begun, Call, Mutation
+from hsmkms.core.policy.decision import check_lockout
+from hsmkms.core.policy.documents import PolicyKind, parse_policy
+from hsmkms.core.policy.evaluate import Facts
+from hsmkms.core.ports import AuthorisationRequest, Call
 from support import reference_decoder as reference
+from support.simulated_catalog import PARTITION, SimulatedCatalog, SimulatedClock
 
-PARTITION = "aws"
 SCOPE = Scope("111122223333", "eu-central-1")
 OTHER_SCOPE = Scope("444455556666", "eu-central-1")
 ALICE = Principal("alice", SCOPE.account, f"arn:aws:iam::{SCOPE.account}:user/alice")
-START_US = 1_700_000_000_000_000
-MAX_ROTATIONS = 25
-MAX_ALIASES = 50
 
 
 class SimulatedToken:
@@ -182,214 +173,30 @@ def _header_of(head: bytes, key: KeyRef) -> Header:
 
 
 @dataclass
-class _Kept:
-    fingerprint: bytes
-    key_id: str = ""
-    version: int = 0
-    answer: bytes = b""
-
-
-@dataclass
-class SimulatedCatalog:
-    """`core.ports.CatalogView` and `CatalogChanges` in one: what was changed is seen at once."""
-
-    clock: SimulatedClock
-    keys: dict[str, KmsKey] = field(default_factory=dict)
-    aliases: dict[tuple[Scope, str], Alias] = field(default_factory=dict)
-    stale: bool = False
-    changed: list[str] = field(default_factory=list)
-    _kept: dict[tuple[Scope, str, str, str], _Kept] = field(default_factory=dict)
-
-    # The view
-
-    def require_fresh(self) -> None:
-        if self.stale:
-            raise KeyUnavailableException("The key catalog cannot be reached. Try again later.")
-
-    def key(self, scope: Scope, key_id: str) -> KmsKey | None:
-        key = self.keys.get(key_id)
-        return key if key is not None and key.scope == scope else None
-
-    def key_by_uuid(self, key_uuid: bytes) -> KmsKey | None:
-        return self.keys.get(str(uuid.UUID(bytes=key_uuid)))
-
-    def alias(self, scope: Scope, name: str) -> Alias | None:
-        return self.aliases.get((scope, name))
-
-    def keys_after(self, scope: Scope, key_id: str, limit: int) -> Sequence[KmsKey]:
-        return [key for name, key in sorted(self.keys.items()) if key.scope == scope and name > key_id][:limit]
-
-    def aliases_after(self, scope: Scope, name: str, limit: int, key_id: str | None = None) -> Sequence[Alias]:
-        found = sorted((alias for alias in self.aliases.values() if alias.scope == scope), key=lambda alias: alias.name)
-        return [alias for alias in found if alias.name > name and key_id in (None, alias.key_id)][:limit]
-
-    # The changes
-
-    async def recall(self, mutation: Mutation) -> bytes | None:
-        kept = self._kept.get(_name(mutation)) if mutation.idempotency_key is not None else None
-        if kept is None or kept.fingerprint != mutation.fingerprint or (kept.key_id and not kept.answer):
-            return None
-        return kept.answer or b"{}"
-
-    async def begin_key(self, mutation: Mutation, key: KmsKey) -> Begun:
-        if (kept := self._find(mutation)) is not None:
-            return self._begun_before(kept)
-        self.keys[key.key_id] = key
-        self._keep(mutation, key.key_id, 1)
-        return Begun(key, 1)
-
-    async def begin_rotation(self, mutation: Mutation, key: KmsKey, suite: Suite, rotation_type: RotationType) -> Begun:
-        if (kept := self._find(mutation)) is not None:
-            return self._begun_before(kept)
-        key = self._require_key(key.scope, key.key_id)
-        arn = key_arn(PARTITION, key.scope, key.key_id)
-        if key.state is KeyState.DISABLED:
-            raise DisabledException(f"{arn} is disabled.")
-        if key.state is not KeyState.ENABLED:
-            raise _wrong_state(key)
-        if any(one.state is BackingKeyState.CREATING for one in key.backing_keys.values()):
-            raise ConflictException(f"A rotation of {arn} is in progress.")
-        if sum(one.rotation_type is RotationType.ON_DEMAND for one in key.backing_keys.values()) >= MAX_ROTATIONS:
-            raise LimitExceededException(f"{arn} has reached its limit of {MAX_ROTATIONS} on-demand rotations.")
-        version = max(key.backing_keys) + 1
-        new = BackingKey(version, suite, BackingKeyState.CREATING, b"", "", self.clock.us, rotation_type)
-        key = self.put(replace(key, backing_keys={**key.backing_keys, version: new}))
-        self._keep(mutation, key.key_id, version)
-        return Begun(key, version)
-
-    async def finish_backing_key(self, mutation: Mutation, begun: Begun, canary: bytes, answer: bytes) -> KmsKey:
-        key = self._require_key(begun.key.scope, begun.key.key_id)
-        old = key.backing_keys[begun.version]
-        if old.state is BackingKeyState.ACTIVE and old.canary != canary:
-            raise ConflictException("Another request created the key material.")
-        ready = replace(
-            old,
-            state=BackingKeyState.ACTIVE,
-            canary=canary,
-            material_id=key_material_id(canary),
-            rotated=self.clock.us if old.rotation_type else None,
-        )
-        kept = self._find(mutation)
-        if kept is not None and not kept.answer:
-            kept.answer = answer
-        return self.put(
-            replace(
-                key,
-                state=KeyState.ENABLED if key.state is KeyState.CREATING else key.state,
-                current_version=begun.version,
-                backing_keys={**key.backing_keys, begun.version: ready},
-            )
-        )
-
-    async def set_state(self, mutation: Mutation, key: KmsKey, state: KeyState) -> None:
-        if self._find(mutation) is not None:
-            return
-        key = self._require_key(key.scope, key.key_id)
-        if key.state not in (KeyState.ENABLED, KeyState.DISABLED):
-            raise _wrong_state(key)
-        self.put(replace(key, state=state))
-        self._keep(mutation)
-
-    async def create_alias(self, mutation: Mutation, alias: Alias) -> None:
-        if self._find(mutation) is not None:
-            return
-        if (alias.scope, alias.name) in self.aliases:
-            arn = alias_arn(PARTITION, alias.scope, alias.name)
-            raise AlreadyExistsException(f"An alias with the name {arn} already exists")
-        self._require_room(alias.scope, alias.key_id)
-        self.aliases[alias.scope, alias.name] = alias
-        self._keep(mutation)
-
-    async def update_alias(self, mutation: Mutation, scope: Scope, name: str, key_id: str) -> None:
-        if self._find(mutation) is not None:
-            return
-        alias = self._require_alias(scope, name)
-        if alias.key_id != key_id:
-            self._require_room(scope, key_id)
-        self.aliases[scope, name] = replace(alias, key_id=key_id, updated=self.clock.us)
-        self._keep(mutation)
-
-    async def delete_alias(self, mutation: Mutation, scope: Scope, name: str) -> None:
-        if self._find(mutation) is not None:
-            return
-        self._require_alias(scope, name)
-        del self.aliases[scope, name]
-        self._keep(mutation)
-
-    # By hand
-
-    def put(self, key: KmsKey) -> KmsKey:
-        """Write a key as it is given."""
-        self.keys[key.key_id] = key
-        return key
-
-    # Behind both
-
-    def _find(self, mutation: Mutation) -> _Kept | None:
-        kept = self._kept.get(_name(mutation)) if mutation.idempotency_key is not None else None
-        if kept is not None and kept.fingerprint != mutation.fingerprint:
-            raise ValidationException("The idempotency key was used for another request.")
-        return kept
-
-    def _keep(self, mutation: Mutation, key_id: str = "", version: int = 0) -> None:
-        self.changed.append(mutation.operation)
-        if mutation.idempotency_key is not None:
-            self._kept[_name(mutation)] = _Kept(mutation.fingerprint, key_id, version)
-
-    def _begun_before(self, kept: _Kept) -> Begun:
-        key = self.keys[kept.key_id]
-        finished = key.backing_keys[kept.version].state is not BackingKeyState.CREATING
-        return Begun(key, kept.version, kept.answer, finished)
-
-    def _require_key(self, scope: Scope, key_id: str) -> KmsKey:
-        key = self.key(scope, key_id)
-        if key is None:
-            raise NotFoundException(f"Key '{key_arn(PARTITION, scope, key_id)}' does not exist")
-        return key
-
-    def _require_alias(self, scope: Scope, name: str) -> Alias:
-        alias = self.alias(scope, name)
-        if alias is None:
-            raise NotFoundException(f"Alias {alias_arn(PARTITION, scope, name)} is not found.")
-        return alias
-
-    def _require_room(self, scope: Scope, key_id: str) -> None:
-        self._require_key(scope, key_id)
-        if len(self.aliases_after(scope, "", MAX_ALIASES, key_id)) >= MAX_ALIASES:
-            arn = key_arn(PARTITION, scope, key_id)
-            raise LimitExceededException(f"{arn} has reached its limit of {MAX_ALIASES} aliases.")
-
-
-def _wrong_state(key: KmsKey) -> KMSInvalidStateException:
-    words = {KeyState.PENDING_DELETION: "pending deletion", KeyState.PENDING_IMPORT: "pending import"}
-    text = words.get(key.state, key.state.lower())
-    return KMSInvalidStateException(f"{key_arn(PARTITION, key.scope, key.key_id)} is {text}.")
-
-
-def _name(mutation: Mutation) -> tuple[Scope, str, str, str]:
-    return mutation.scope, mutation.principal, mutation.operation, mutation.idempotency_key or ""
-
-
-@dataclass
 class SimulatedAuthorizer:
-    """`core.ports.Authorizer`: allows everything but what is in `denied`, and remembers what it was asked."""
+    """`core.ports.Authorizer`: allows everything but what is in `denied`, and remembers what it was asked.
+
+    Of another account's keys it allows those in `shared`: both accounts have agreed on them.
+
+    A new policy must be one, and let its bringer change it again: by what it says itself, for there are no identity policies here.
+    """
 
     denied: set[str] = field(default_factory=set)
+    shared: set[str] = field(default_factory=set)
     asked: list[AuthorisationRequest] = field(default_factory=list)
 
     def allows(self, request: AuthorisationRequest) -> bool:
         self.asked.append(request)
-        return request.action not in self.denied
+        key = request.key
+        at_home = key is None or key.scope.account == request.call.principal.account or key.key_id in self.shared
+        return at_home and request.action not in self.denied
 
-
-@dataclass
-class SimulatedClock:
-    """`core.ports.Clock`, set by hand."""
-
-    us: int = START_US
-
-    def now_us(self) -> int:
-        return self.us
+    def check_policy(self, request: AuthorisationRequest, policy: str, *, bypass: bool) -> None:
+        compiled = parse_policy(policy, PolicyKind.KEY)
+        if not bypass:
+            caller = request.call.principal
+            facts = Facts(caller.arn, caller.account, request.action, request.resource, request.call.scope.account, {})
+            check_lockout(compiled, facts, ())
 
 
 class SimulatedEntropy:
@@ -438,6 +245,7 @@ class World:
             entropy=SimulatedEntropy(),
             clock=self.clock,
             observer=self.counted,
+            grant_tokens=GrantTokens(bytes(range(32, 64)), self.clock),
         )
 
     def change(self, key_id: str, **values: object) -> KmsKey:

@@ -1,4 +1,4 @@
-"""Who a client is: what its certificate says clearly, and nobody otherwise."""
+"""Who a client is: whom the table has for the name that its certificate says clearly, and nobody otherwise."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,13 +8,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from hsmkms.core.errors import UnauthenticatedException
+from hsmkms.core.authorisation import PolicyAuthorizer
+from hsmkms.core.errors import AccessDeniedException, UnauthenticatedException
 from hsmkms.core.messages import CreateKeyRequest
 from hsmkms.core.model import Principal
 from hsmkms.core.operations import perform
+from hsmkms.core.policy.documents import PolicyKind, parse_policy
 from hsmkms.core.ports import AuthorisationRequest
-from hsmkms.server.identity import MAX_NAME_CHARACTERS, Authenticator, CertifiedClients
+from hsmkms.server.identity import MAX_NAME_CHARACTERS, Authenticator
 from support.certificates import make_authority
+from support.deployment import arn_of
+from support.simulated_catalog import PARTITION
 from support.simulator import ALICE, OTHER_SCOPE, SCOPE, World, call_of
 
 NOW = datetime.now(UTC)
@@ -51,8 +55,16 @@ def uris(*values):
     return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(value) for value in values])
 
 
-def authenticator(source="uri-san", now=NOW):
-    return Authenticator("aws", SCOPE.account, source, lambda: now)
+def principal_of(name, number=0):
+    return Principal(name, SCOPE.account, f"arn:aws:iam::{SCOPE.account}:user/number-{number}", {"team": "payments"})
+
+
+def table_of(*names):
+    return {name: principal_of(name, number) for number, name in enumerate(names)}
+
+
+def authenticator(source="uri-san", now=NOW, principals=None):
+    return Authenticator(table_of(URI, "CN=alice") if principals is None else principals, source, lambda: now)
 
 
 @pytest.fixture
@@ -69,11 +81,9 @@ def refusal_of(pem, source="uri-san", now=NOW):
 # By URI
 
 
-def test_the_one_uri_is_the_name(authority):
+def test_the_one_uri_is_the_name_and_the_table_says_whose(authority):
     pem = authority.issue("some name", uri=URI, dns_names=("alice.test",), addresses=("127.0.0.1",))
-    assert authenticator().principal(pem.certificate_file.read_bytes()) == Principal(
-        URI, SCOPE.account, f"arn:aws:iam::{SCOPE.account}:user/{URI}"
-    )
+    assert authenticator().principal(pem.certificate_file.read_bytes()) == principal_of(URI)
 
 
 @pytest.mark.parametrize(
@@ -105,22 +115,31 @@ def test_the_subject_is_the_name_where_it_is_configured(authority):
     assert authenticator("subject").principal(pem).name == "CN=alice"
 
 
+SUBJECTS = {  # by the name that each of them has in the table
+    "CN=alice": ("alice",),
+    "CN=admin,CN=alice": ("alice", "admin"),
+    "CN=alice\\,CN=admin": ("alice,CN=admin",),
+    "CN=ALICE": ("ALICE",),
+    "CN=a b": ("a b",),
+    "CN=a_b": ("a_b",),
+    "CN=a%20b": ("a%20b",),
+    "CN=é": ("é",),
+    "CN=e\u0301": ("e\u0301",),
+}
+
+
 def test_subjects_that_differ_are_different_principals():
-    names = [
-        ("alice",),
-        ("alice", "admin"),
-        ("alice,CN=admin",),
-        ("ALICE",),
-        ("a b",),
-        ("a_b",),
-        ("a%20b",),
-        ("é",),
-        ("e\u0301",),
-    ]
-    principals = [authenticator("subject").principal(certificate(subject=name_of(*name))) for name in names]
-    assert len({principal.name for principal in principals}) == len(names)
-    assert len({principal.arn for principal in principals}) == len(names), "an ARN stands for its principal everywhere"
-    assert all(principal.arn.isascii() and " " not in principal.arn for principal in principals)
+    known = authenticator("subject", principals=table_of(*SUBJECTS))
+    found = {name: known.principal(certificate(subject=name_of(*names))) for name, names in SUBJECTS.items()}
+    assert found == table_of(*SUBJECTS)
+    assert len({principal.arn for principal in found.values()}) == len(SUBJECTS)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_a_subject_that_only_looks_like_one_in_the_table_is_nobodys(name):
+    others = authenticator("subject", principals=table_of(*(SUBJECTS.keys() - {name})))
+    with pytest.raises(AccessDeniedException):
+        others.principal(certificate(subject=name_of(*SUBJECTS[name])))
 
 
 def test_an_empty_subject_names_nobody():
@@ -139,7 +158,8 @@ def test_an_empty_or_overlong_uri_names_nobody(length):
 
 def test_a_name_may_have_512_characters():
     longest = "u" * MAX_NAME_CHARACTERS
-    assert authenticator().principal(certificate(extension=uris(longest))).name == longest
+    known = authenticator(principals=table_of(longest))
+    assert known.principal(certificate(extension=uris(longest))).name == longest
 
 
 @pytest.mark.parametrize(
@@ -172,7 +192,7 @@ def test_a_certificate_that_expires_on_an_open_connection_is_refused_from_then_o
     pem = certificate(extension=uris(URI))
     expires = x509.load_pem_x509_certificate(pem).not_valid_after_utc
     clock = [expires - timedelta(microseconds=1)]
-    known = Authenticator("aws", SCOPE.account, "uri-san", lambda: clock[0])
+    known = Authenticator(table_of(URI), "uri-san", lambda: clock[0])
     assert known.principal(pem).name == URI
     clock[0] = expires
     with pytest.raises(UnauthenticatedException, match="has expired: connect with a new one"):
@@ -187,15 +207,55 @@ def test_who_was_refused_is_judged_anew_each_time():
     assert known.principal(certificate(extension=uris(URI))).name == URI
 
 
-# What it may do
+# Who is not in the table
 
 
-async def test_certified_clients_may_do_everything_in_their_own_account_and_nothing_in_others():
+@pytest.mark.parametrize(
+    "uri",
+    ["spiffe://example.test/bob", URI + "/", URI.upper(), URI + " ", "alice", SCOPE.account],
+    ids=["another", "a slash more", "upper case", "a space more", "a part of it", "the account"],
+)
+def test_a_name_that_is_not_in_the_table_is_nobodys(uri):
+    with pytest.raises(AccessDeniedException) as refused:
+        authenticator().principal(certificate(extension=uris(uri)))
+    assert refused.value.message == "The client certificate's name is not in the service's table of principals."
+    assert refused.value.detail == f"name {uri!r}", "the log says which name it was"
+
+
+def test_with_an_empty_table_nobody_is_anybody():
+    with pytest.raises(AccessDeniedException):
+        authenticator(principals={}).principal(certificate(extension=uris(URI)))
+    with pytest.raises(AccessDeniedException):
+        authenticator("subject", principals={}).principal(certificate())
+
+
+@pytest.mark.parametrize("source", ["uri-san", "subject"])
+def test_one_kind_of_name_does_not_stand_for_the_other(source):
+    pem = certificate(subject=name_of("alice"), extension=uris(URI))
+    in_the_table = {"uri-san": "CN=alice", "subject": URI}[source]
+    with pytest.raises(AccessDeniedException):
+        authenticator(source, principals=table_of(in_the_table)).principal(pem)
+
+
+# What they may do
+
+
+async def test_being_in_the_table_allows_nothing_by_itself():
     world = World()
     await perform(world.environment, call_of(), "CreateKey", CreateKeyRequest())
     (key,) = world.catalog.keys.values()
-    allowed = CertifiedClients().allows
-    assert allowed(AuthorisationRequest(call_of(), "kms:CreateKey", "*"))
-    assert allowed(AuthorisationRequest(call_of(), "kms:Decrypt", "arn", key))
-    stranger = Principal("bob", OTHER_SCOPE.account, ALICE.arn)
-    assert not allowed(AuthorisationRequest(call_of(stranger), "kms:Decrypt", "arn", key))
+    arn = arn_of(key.key_id)
+    everything = parse_policy(
+        '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}}',
+        PolicyKind.IDENTITY,
+    )
+    stranger = Principal("bob", OTHER_SCOPE.account, f"arn:aws:iam::{OTHER_SCOPE.account}:user/bob")
+    nobody = Principal("carol", SCOPE.account, f"arn:aws:iam::{SCOPE.account}:user/carol")
+    policies = {ALICE.arn: (everything,), stranger.arn: (everything,)}
+    allows = PolicyAuthorizer(
+        PARTITION, world.catalog, policies, world.environment.grant_tokens, world.environment.clock
+    ).allows
+    for principal, allowed in ((ALICE, True), (nobody, False), (stranger, False)):
+        assert allows(AuthorisationRequest(call_of(principal), "kms:Decrypt", arn, key)) is allowed
+        own_resource = AuthorisationRequest(call_of(principal), "kms:CreateKey", "*")
+        assert allows(own_resource) is (principal is not nobody)

@@ -7,16 +7,19 @@ import pytest
 
 from hsmkms.core.arns import alias_arn
 from hsmkms.core.ciphertext import key_material_id
-from hsmkms.core.errors import KeyUnavailableException
+from hsmkms.core.errors import KeyUnavailableException, UnsupportedOperationException
 from hsmkms.core.messages import OPERATIONS, Empty, TagMember
 from hsmkms.core.model import KeyState, RotationType
-from hsmkms.core.operations import perform
+from hsmkms.core.operations import HANDLERS, perform
 from support.deployment import (
+    BOB,
     NOBODY,
+    OPEN_POLICY,
     arn_of,
     not_authorised,
 )
-from support.simulator import ALICE, PARTITION, SCOPE, START_US, call_of
+from support.simulated_catalog import PARTITION, START_US
+from support.simulator import ALICE, SCOPE, call_of
 
 # Keys
 
@@ -116,10 +119,22 @@ async def test_a_key_is_disabled_and_enabled_again(world):
     assert await world.opened(world.blob) == b"an envelope"
 
 
-@pytest.mark.parametrize("operation", ["EnableKey", "DisableKey", "RotateKeyOnDemand", "ListKeyRotations"])
+NO_ALIAS = {
+    "EnableKey": {}, "DisableKey": {}, "RotateKeyOnDemand": {}, "ListKeyRotations": {}, "ScheduleKeyDeletion": {},
+    "CancelKeyDeletion": {}, "EnableKeyRotation": {}, "DisableKeyRotation": {}, "GetKeyRotationStatus": {},
+    "UpdateKeyDescription": {"description": ""}, "GetKeyLastUsage": {}, "GetKeyPolicy": {}, "ListKeyPolicies": {},
+    "PutKeyPolicy": {"policy": OPEN_POLICY}, "TagResource": {"tags": (TagMember("x", "y"),)}, "ListResourceTags": {},
+    "UntagResource": {"tag_keys": ("x",)}, "ListGrants": {}, "RevokeGrant": {"grant_id": "x"},
+    "CreateGrant": {"grantee_principal": BOB.arn, "operations": ("Decrypt",)}, "RetireGrant": {"grant_id": "x"},
+    "ListAliases": {},
+}  # fmt: skip
+"""Operations on one key, and what they need beside it."""
+
+
+@pytest.mark.parametrize("operation", NO_ALIAS)
 async def test_operations_that_take_no_alias_say_so(world, operation):
     for alias in ("alias/a", alias_arn(PARTITION, SCOPE, "alias/a")):
-        assert await world.refusal(operation, key_id=alias) == (
+        assert await world.refusal(operation, key_id=alias, **NO_ALIAS[operation]) == (
             "NotFoundException",
             f"Invalid keyId '{alias}': name the key by its key ID or key ARN, not by an alias",
         )
@@ -156,7 +171,28 @@ DENIED = [
         "arn:aws:kms:eu-central-1:111122223333:alias/b",
     ),
     ("DeleteAlias", {"alias_name": "alias/none"}, "arn:aws:kms:eu-central-1:111122223333:alias/none"),
+    ("ScheduleKeyDeletion", {"key_id": "{id}"}, "{a}"),
+    ("CancelKeyDeletion", {"key_id": "{id}"}, "{a}"),
+    ("EnableKeyRotation", {"key_id": "{id}"}, "{a}"),
+    ("DisableKeyRotation", {"key_id": "{id}"}, "{a}"),
+    ("GetKeyRotationStatus", {"key_id": "{id}"}, "{a}"),
+    ("UpdateKeyDescription", {"key_id": "{id}", "description": "new"}, "{a}"),
+    ("GetKeyLastUsage", {"key_id": "{id}"}, "{a}"),
+    ("GetKeyPolicy", {"key_id": "{id}", "policy_name": "none"}, "{a}"),
+    ("PutKeyPolicy", {"key_id": "{id}", "policy": "no policy"}, "{a}"),
+    ("ListKeyPolicies", {"key_id": "{id}"}, "{a}"),
+    ("TagResource", {"key_id": "{id}", "tags": (TagMember("x", "y"),)}, "{a}"),
+    ("UntagResource", {"key_id": "{id}", "tag_keys": ("x",)}, "{a}"),
+    ("ListResourceTags", {"key_id": "{id}"}, "{a}"),
+    ("CreateGrant", {"key_id": "{id}", "grantee_principal": BOB.arn, "operations": ("Sign",)}, "{a}"),
+    ("ListGrants", {"key_id": "{id}", "grant_id": "none"}, "{a}"),
+    ("RevokeGrant", {"key_id": "{id}", "grant_id": "none"}, "{a}"),
+    ("ListRetirableGrants", {"retiring_principal": ALICE.arn}, ALICE.arn),
 ]
+INAPPLICABLE = {
+    "ConnectCustomKeyStore", "CreateCustomKeyStore", "DeleteCustomKeyStore", "DescribeCustomKeyStores",
+    "DisconnectCustomKeyStore", "ReplicateKey", "UpdateCustomKeyStore", "UpdatePrimaryRegion",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("operation", "request_", "resource"), DENIED, ids=[row[0] for row in DENIED])
@@ -170,7 +206,31 @@ async def test_every_operation_needs_its_permission_and_names_the_resource(world
 
 
 def test_the_table_above_leaves_out_only_what_stands_elsewhere():
-    assert OPERATIONS.keys() - {row[0] for row in DENIED} == {"ReEncrypt", "Decrypt"}
+    assert OPERATIONS.keys() - {row[0] for row in DENIED} == {"ReEncrypt", "Decrypt", "RetireGrant"} | INAPPLICABLE
+
+
+@pytest.mark.parametrize("named_by", ["key and id", "token"])
+async def test_retiring_a_grant_can_be_denied_to_whom_the_grant_allows_it(world, named_by):
+    made = await world.granted(world.a, grantee_principal=ALICE.arn, operations=("Decrypt", "RetireGrant"))
+    request = {"grant_token": made.grant_token}
+    if named_by == "key and id":
+        request = {"key_id": world.a, "grant_id": made.grant_id}
+    world.change(world.a, state=KeyState.UNAVAILABLE)
+    world.authorizer.denied.add("kms:RetireGrant")
+    expected = not_authorised("kms:RetireGrant", arn_of(world.a))
+    assert await world.refusal("RetireGrant", **request) == expected
+    assert world.catalog.grants
+    world.authorizer.denied.clear()
+    assert await world.do("RetireGrant", **request) == Empty()
+    assert not world.catalog.grants
+
+
+@pytest.mark.parametrize("operation", sorted(INAPPLICABLE))
+async def test_what_cannot_apply_is_refused_to_everybody_with_the_reason(world, operation):
+    with pytest.raises(UnsupportedOperationException) as refused:
+        await HANDLERS[operation](world.environment, call_of(), OPERATIONS[operation].request())
+    assert "do not apply to this service: " in refused.value.message
+    assert not world.catalog.changed
 
 
 # Aliases

@@ -11,7 +11,8 @@ from hsmkms.core.markers import LIFETIME_US, MacedMarkers
 from hsmkms.core.members import constraint_of
 from hsmkms.core.messages import ListKeysRequest
 from hsmkms.core.model import Scope
-from support.simulator import OTHER_SCOPE, SCOPE, SimulatedClock
+from support.simulated_catalog import SimulatedClock
+from support.simulator import OTHER_SCOPE, SCOPE
 
 KEY = bytes(range(32))
 NOT_OURS = "The marker is not one that this service issued"

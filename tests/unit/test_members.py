@@ -10,18 +10,30 @@ from hsmkms.core.members import Constraint, aws_name, check, constraint_of, wire
 from hsmkms.core.messages import (
     OPERATIONS,
     CreateAliasRequest,
+    CreateGrantRequest,
     CreateKeyRequest,
     DecryptRequest,
+    EnableKeyRotationRequest,
     EncryptRequest,
     GenerateDataKeyRequest,
     GenerateRandomRequest,
     ListKeysRequest,
+    PutKeyPolicyRequest,
     ReEncryptRequest,
+    ScheduleKeyDeletionRequest,
     TagMember,
+    UntagResourceRequest,
+    UpdateKeyDescriptionRequest,
 )
 
 KEY = "alias/a"
 ALGORITHMS = "[SYMMETRIC_DEFAULT, RSAES_OAEP_SHA_1, RSAES_OAEP_SHA_256, SM2PKE]"
+
+GRANTABLE = (
+    "[Decrypt, Encrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, ReEncryptFrom, ReEncryptTo, Sign, Verify, "
+    "GetPublicKey, CreateGrant, RetireGrant, DescribeKey, GenerateDataKeyPair, GenerateDataKeyPairWithoutPlaintext, "
+    "GenerateMac, VerifyMac, DeriveSharedSecret]"
+)
 
 
 def problem(value, member, constraint):
@@ -114,6 +126,53 @@ CASES = {
         EncryptRequest(key_id=KEY, plaintext=b"secret" * 683),
         ["Value at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to 4096"],
     ),
+    "a waiting period below 7 days": (
+        ScheduleKeyDeletionRequest(key_id=KEY, pending_window_in_days=6),
+        [problem("'6'", "pendingWindowInDays", "have value greater than or equal to 7")],
+    ),
+    "a waiting period over 30 days": (
+        ScheduleKeyDeletionRequest(key_id=KEY, pending_window_in_days=31),
+        [problem("'31'", "pendingWindowInDays", "have value less than or equal to 30")],
+    ),
+    "a waiting period of 7 days": (ScheduleKeyDeletionRequest(key_id=KEY, pending_window_in_days=7), []),
+    "a waiting period of 30 days": (ScheduleKeyDeletionRequest(key_id=KEY, pending_window_in_days=30), []),
+    "a rotation period below 90 days": (
+        EnableKeyRotationRequest(key_id=KEY, rotation_period_in_days=89),
+        [problem("'89'", "rotationPeriodInDays", "have value greater than or equal to 90")],
+    ),
+    "a rotation period over 2560 days": (
+        EnableKeyRotationRequest(key_id=KEY, rotation_period_in_days=2561),
+        [problem("'2561'", "rotationPeriodInDays", "have value less than or equal to 2560")],
+    ),
+    "a policy that is too long": (
+        PutKeyPolicyRequest(key_id=KEY, policy="{" * 32769),
+        [problem("'" + "{" * 64 + "…'", "policy", "have length less than or equal to 32768")],
+    ),
+    "a policy's name": (
+        PutKeyPolicyRequest(key_id=KEY, policy="{}", policy_name="my policy"),
+        [problem("'my policy'", "policyName", r"satisfy regular expression pattern: ^[\w]+$")],
+    ),
+    "a grant of nothing": (
+        CreateGrantRequest(key_id=KEY, grantee_principal="arn:aws:iam::111122223333:root"),
+        [problem("'[]'", "operations", "have length greater than or equal to 1")],
+    ),
+    "a grant of what there is not, with a name that is none, to nobody": (
+        CreateGrantRequest(key_id=KEY, grantee_principal="", operations=("Decrypt", "ReEncrypt"), name="a b"),
+        [
+            problem("''", "granteePrincipal", "have length greater than or equal to 1"),
+            problem("'[Decrypt, ReEncrypt]'", "operations", f"satisfy constraint: [Member must satisfy enum value set: {GRANTABLE}]"),
+            problem("'a b'", "name", "satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$"),
+        ],
+    ),
+    "no tag keys": (UntagResourceRequest(key_id=KEY), [problem("'[]'", "tagKeys", "have length greater than or equal to 1")]),
+    "a tag key that is empty": (
+        UntagResourceRequest(key_id=KEY, tag_keys=("a", "")),
+        [problem("'[a, ]'", "tagKeys", "satisfy constraint: [Member must have length greater than or equal to 1]")],
+    ),
+    "a description must be given to be changed, and may be empty": (
+        UpdateKeyDescriptionRequest(key_id=KEY), [problem("null", "description", "not be null")],
+    ),
+    "an empty description": (UpdateKeyDescriptionRequest(key_id=KEY, description=""), []),
     "false is a value": (ReEncryptRequest(destination_key_id=KEY, dry_run=False), []),
     "all well": (CreateKeyRequest(description="", tags=(TagMember("a", ""),), multi_region=False), []),
 }  # fmt: skip
@@ -175,19 +234,31 @@ def test_every_request_member_says_what_it_is(operation):
 LIMITS = {  # the numbers of the AWS model, written down a second time
     "ciphertext_blob": (1, 6144), "plaintext": (1, 4096), "number_of_bytes": (1, 1024), "limit": (1, 1000),
     "key_id": (1, 2048), "source_key_id": (1, 2048), "destination_key_id": (1, 2048), "target_key_id": (1, 2048),
-    "alias_name": (1, 256), "description": (0, 8192), "grant_tokens": (None, 10), "tags": (None, 50), "marker": (1, 1024),
-    "custom_key_store_id": (1, 64),
+    "alias_name": (1, 256), "description": (0, 8192), "grant_tokens": (None, 10), "marker": (1, 1024),
+    "custom_key_store_id": (1, 64), "rotation_period_in_days": (90, 2560), "policy_name": (1, 128),
+    "grantee_principal": (1, 256), "retiring_principal": (1, 256), "name": (1, 256), "grant_id": (1, 128),
+    "grant_token": (1, 8192),
 }  # fmt: skip
+STRICTER = {  # where the documentation of the model, or behaviour.md, is stricter than its numbers
+    ("pending_window_in_days", (7, 30)), ("policy", (1, 32768)), ("tags", (None, 50)), ("tags", (1, 50)),
+    ("tag_keys", (1, 50)), ("operations", (1, None)),
+}  # fmt: skip
+LIMITS_OF_ELEMENTS = {"grant_tokens": (1, 8192), "tag_keys": (1, 128)}
+
+
+def rules():
+    """The constraints of every request member, by its name."""
+    for operation in OPERATIONS.values():
+        for field in dataclasses.fields(operation.request):
+            if field.name != "key_spec":
+                yield field.name, constraint_of(field)
 
 
 def test_the_limits_are_the_models():
-    found = {
-        (field.name, (rule.minimum, rule.maximum))
-        for operation in OPERATIONS.values()
-        for field in dataclasses.fields(operation.request)
-        if (rule := constraint_of(field)).maximum is not None and field.name != "key_spec"
-    }
-    assert found == set(LIMITS.items())
+    limited = {(name, (rule.minimum, rule.maximum)) for name, rule in rules()}
+    assert {(name, limits) for name, limits in limited if limits != (None, None)} == set(LIMITS.items()) | STRICTER
+    elements = {(name, (rule.each.minimum, rule.each.maximum)) for name, rule in rules() if rule.each}
+    assert {(name, limits) for name, limits in elements if limits != (None, None)} == set(LIMITS_OF_ELEMENTS.items())
     assert [(f.name, constraint_of(f).minimum, constraint_of(f).maximum) for f in dataclasses.fields(TagMember)] == [
         ("tag_key", 1, 128),
         ("tag_value", 0, 256),

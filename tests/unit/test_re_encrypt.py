@@ -9,9 +9,10 @@ from hsmkms.core.arns import alias_arn
 from hsmkms.core.ciphertext import parse
 from hsmkms.core.commands import Rewrap, Verify
 from hsmkms.core.messages import NO_CONTEXT
-from hsmkms.core.model import KeyState, KeyUsage, Principal
+from hsmkms.core.model import KeyState, KeyUsage
 from support.deployment import (
     BAD_CIPHERTEXT,
+    BOB,
     CONTEXT,
     DRY_RUN,
     INCORRECT_KEY,
@@ -19,7 +20,8 @@ from support.deployment import (
     UNKNOWN_TO_YOU,
     arn_of,
 )
-from support.simulator import ALICE, OTHER_SCOPE, PARTITION, SCOPE, call_of
+from support.simulated_catalog import PARTITION
+from support.simulator import ALICE, OTHER_SCOPE, SCOPE, call_of
 
 # What it answers
 
@@ -370,8 +372,7 @@ async def test_another_accounts_key_is_not_found_by_its_id(world):
 
 
 async def test_a_caller_of_another_account_sees_none_of_ours(world):
-    bob = Principal("bob", OTHER_SCOPE.account, f"arn:aws:iam::{OTHER_SCOPE.account}:user/bob")
-    call = call_of(bob, OTHER_SCOPE)
+    call = call_of(BOB, OTHER_SCOPE)
     assert await world.refusal("Decrypt", call, ciphertext_blob=world.blob) == UNKNOWN_TO_YOU
     assert (await world.do("ListKeys", call)).keys == ()
     code, text = await world.refusal("DescribeKey", call, key_id="alias/a")

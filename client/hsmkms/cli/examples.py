@@ -47,6 +47,9 @@ a 32 byte key, in plaintext and encrypted:
     "CreateKey": """\
   hsm-kms create-key --description 'Payments, production' --tags TagKey=team,TagValue=payments TagKey=tier,TagValue=1 \\
       --query KeyMetadata.KeyId --output text
+
+with a key policy of its own:
+  hsm-kms create-key --description 'Payments, production' --policy file://policy.json
 """,
     "CreateAlias": """\
   hsm-kms create-alias --alias-name alias/payments --target-key-id 1234abcd-12ab-34cd-56ef-1234567890ab
@@ -77,8 +80,108 @@ rotate, then move a ciphertext to the new material:
   hsm-kms rotate-key-on-demand --key-id 1234abcd-12ab-34cd-56ef-1234567890ab
   hsm-kms re-encrypt --ciphertext-blob fileb://sealed.bin --destination-key-id alias/a --output raw > newest.bin
 """,
+    "CreateGrant": """\
+let a service move ciphertexts of one tenant to this key, until the grant is retired or revoked:
+  hsm-kms create-grant --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --name billing-tenant-a \\
+      --grantee-principal arn:aws:iam::111122223333:role/billing --operations ReEncryptFrom ReEncryptTo RetireGrant \\
+      --constraints 'EncryptionContextSubset={tenant=a}' --query GrantId --output text
+
+the same constraint in JSON:
+  hsm-kms create-grant --key-id 1234abcd-12ab-34cd-56ef-1234567890ab \\
+      --grantee-principal arn:aws:iam::111122223333:role/billing --operations Decrypt \\
+      --constraints '{"EncryptionContextSubset": {"tenant": "a"}}'
+""",
+    "ListGrants": """\
+  hsm-kms list-grants --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --query 'Grants[].[GrantId, GranteePrincipal]' --output text
+""",
+    "ListRetirableGrants": """\
+  hsm-kms list-retirable-grants --retiring-principal arn:aws:iam::111122223333:role/billing
+""",
+    "RetireGrant": """\
+  hsm-kms retire-grant --grant-token file://grant-token.txt
+""",
+    "RevokeGrant": """\
+  hsm-kms revoke-grant --key-id 1234abcd-12ab-34cd-56ef-1234567890ab \\
+      --grant-id 0c237476b39f8bc44e45212e08498fbe3151305030726c0590dd8d3e9f3d6a60
+""",
     "ListKeyRotations": """\
   hsm-kms list-key-rotations --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --include-key-material ALL_KEY_MATERIAL
+""",
+    "ScheduleKeyDeletion": """\
+make a key unusable now, and destroy it in a week:
+  hsm-kms schedule-key-deletion --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --pending-window-in-days 7
+""",
+    "CancelKeyDeletion": """\
+keep it after all, and use it again:
+  hsm-kms cancel-key-deletion --key-id 1234abcd-12ab-34cd-56ef-1234567890ab
+  hsm-kms enable-key --key-id 1234abcd-12ab-34cd-56ef-1234567890ab
+""",
+    "EnableKeyRotation": """\
+new material every half year:
+  hsm-kms enable-key-rotation --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --rotation-period-in-days 180
+""",
+    "DisableKeyRotation": """\
+  hsm-kms disable-key-rotation --key-id 1234abcd-12ab-34cd-56ef-1234567890ab
+""",
+    "GetKeyPolicy": """\
+get the policy into a file, change it, put it back:
+  hsm-kms get-key-policy --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --query Policy --output text > policy.json
+""",
+    "PutKeyPolicy": """\
+  hsm-kms put-key-policy --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --policy file://policy.json
+""",
+    "ListKeyPolicies": """\
+  hsm-kms list-key-policies --key-id 1234abcd-12ab-34cd-56ef-1234567890ab
+""",
+    "GetKeyRotationStatus": """\
+  hsm-kms get-key-rotation-status --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --query NextRotationDate --output text
+""",
+    "GetKeyLastUsage": """\
+  hsm-kms get-key-last-usage --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --query KeyLastUsage
+""",
+    "UpdateKeyDescription": """\
+  hsm-kms update-key-description --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --description 'payments, until 2030'
+""",
+    "TagResource": """\
+  hsm-kms tag-resource --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --tags TagKey=team,TagValue=payments
+""",
+    "UntagResource": """\
+  hsm-kms untag-resource --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --tag-keys team
+""",
+    "ListResourceTags": """\
+  hsm-kms list-resource-tags --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --query 'Tags[].[TagKey, TagValue]' --output text
+""",
+    "ConnectCustomKeyStore": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms connect-custom-key-store
+""",
+    "CreateCustomKeyStore": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms create-custom-key-store
+""",
+    "DeleteCustomKeyStore": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms delete-custom-key-store
+""",
+    "DescribeCustomKeyStores": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms describe-custom-key-stores
+""",
+    "DisconnectCustomKeyStore": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms disconnect-custom-key-store
+""",
+    "ReplicateKey": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms replicate-key
+""",
+    "UpdateCustomKeyStore": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms update-custom-key-store
+""",
+    "UpdatePrimaryRegion": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms update-primary-region
 """,
 }
 """By the operation's name."""

@@ -55,6 +55,7 @@ values:
   blobs       fileb://PATH, - for standard input, or base64
   maps        KEY=VALUE,KEY=VALUE or JSON
   lists       A B C or JSON; of structures: Member=VALUE,Member=VALUE … or JSON
+  structures  Member=VALUE,Member={KEY=VALUE} or JSON
   anything    file://PATH for a text that stands in a file
 
 exit codes:

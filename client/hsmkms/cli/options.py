@@ -20,7 +20,13 @@ BLOB_HELP: Final = "; fileb://PATH, - for standard input, or base64"
 VISIBLE_HELP: Final = " (an argument is visible to other users of this machine: prefer fileb:// or -)"
 
 _NARGS: Final[Mapping[Kind, str | None]] = {Kind.LIST: "+"}
-_PLACEHOLDERS: Final[Mapping[Kind, str]] = {Kind.INTEGER: "N", Kind.TEXT: "TEXT", Kind.BLOB: "BLOB", Kind.LIST: "VALUE"}
+_PLACEHOLDERS: Final[Mapping[Kind, str]] = {
+    Kind.INTEGER: "N",
+    Kind.TEXT: "TEXT",
+    Kind.BLOB: "BLOB",
+    Kind.LIST: "VALUE",
+    Kind.STRUCTURE: "Member=VALUE",
+}
 _SETTINGS: Final = (
     ("endpoint", "HOST:PORT", "where the service listens"),
     ("ca_file", "PATH", "certificate of the authority that the server's certificate must come from"),

@@ -3,6 +3,7 @@ r"""From what is typed to the values of request members, in the AWS CLI's forms.
     blob        fileb://PATH, - for standard input, or base64
     map         KEY=VALUE,KEY=VALUE or a JSON object
     list        one argument for each element, or one JSON list
+    structure   Member=VALUE,Member=VALUE or a JSON object; a member that is a map: Member={KEY=VALUE,KEY=VALUE}
     structures  one argument for each: Member=VALUE,Member=VALUE or a JSON object; or one JSON list of objects
 
 In `KEY=VALUE,…` a value with a comma is quoted ("a,b" or 'a,b') or its comma escaped (\,). Anything may stand in a file instead:
@@ -32,6 +33,9 @@ _PAIR: Final = re.compile(
     r"""(?P<key>[^=,]+)=(?:"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'|(?P<bare>(?!["'])(?:\\,|[^,])*))(?:,|$)""",
     re.DOTALL,
 )
+_MAP_PAIR: Final = re.compile(
+    r"""(?P<key>[^=,]+)=\{(?P<map>(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^{}"'])*)\}(?:,|$)""", re.DOTALL
+)
 
 
 class ValueProblem(Exception):
@@ -47,6 +51,7 @@ class Kind(Enum):
     BLOB = "blob"
     MAP = "map"
     LIST = "list"
+    STRUCTURE = "structure"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Form:
 
     Args:
         kind: Its form.
-        structure: For lists of structures: their dataclass.
+        structure: For structures and lists of structures: their dataclass.
     """
 
     kind: Kind
@@ -73,6 +78,8 @@ def form_of(annotation: Any) -> Form:
         element = typing.get_args(annotation)[0]
         is_structure = isinstance(element, type) and dataclasses.is_dataclass(element)
         return Form(Kind.LIST, element if is_structure else None)
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return Form(Kind.STRUCTURE, annotation)
     return Form(Kind.MAP if typing.get_origin(annotation) is Mapping else _SCALARS[annotation])
 
 
@@ -139,6 +146,11 @@ def _read_list(form: Form, typed: Sequence[str]) -> tuple[Any, ...]:
     return tuple(elements)
 
 
+def _read_structure(form: Form, typed: str) -> Any:
+    assert form.structure is not None
+    return _structure(form.structure, _read_text(form, typed))
+
+
 _READERS: Final[Mapping[Kind, Callable[[Form, Any], Any]]] = {
     Kind.TEXT: _read_text,
     Kind.INTEGER: _read_integer,
@@ -146,30 +158,43 @@ _READERS: Final[Mapping[Kind, Callable[[Form, Any], Any]]] = {
     Kind.BLOB: _read_blob,
     Kind.MAP: _read_map,
     Kind.LIST: _read_list,
+    Kind.STRUCTURE: _read_structure,
 }
 
 
 def _structure(kind: type, element: Any) -> Any:
     if isinstance(element, str):
-        element = _json(element) if element.lstrip().startswith("{") else _pairs(element)
-    names = {aws_name(field.name): field.name for field in dataclasses.fields(kind)}
-    members = _texts(element)
-    for name in members:
-        if name not in names:
-            raise ValueProblem(f"has no member '{name}'; write {','.join(f'{each}=VALUE' for each in names)}")
-    return kind(**{names[name]: value for name, value in members.items()})
+        element = _json(element) if element.lstrip().startswith("{") else _pairs(element, maps=True)
+    if not isinstance(element, dict):
+        raise ValueProblem("is not an object whose values are texts")
+    hints = typing.get_type_hints(kind)
+    fields = {aws_name(field.name): field.name for field in dataclasses.fields(kind)}
+    maps = {name for name, field in fields.items() if form_of(hints[field]).kind is Kind.MAP}
+    for name in element:
+        if name not in fields:
+            shown = (f"{each}={{KEY=VALUE}}" if each in maps else f"{each}=VALUE" for each in fields)
+            raise ValueProblem(f"has no member '{name}'; write {','.join(shown)}")
+    _texts({name: value for name, value in element.items() if name not in maps})
+    return kind(**{fields[name]: _texts(value) if name in maps else value for name, value in element.items()})
 
 
-def _pairs(text: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def _pairs(text: str, *, maps: bool = False) -> dict[str, Any]:
+    """Return the pairs of a text; with `maps` a value may be pairs in braces."""
+    pairs: dict[str, Any] = {}
     position = 0
     while position < len(text):
-        match = _PAIR.match(text, position)
+        nested = _MAP_PAIR.match(text, position) if maps else None
+        match = nested or _PAIR.match(text, position)
         if match is None:
             raise ValueProblem("is neither KEY=VALUE,KEY=VALUE nor JSON; put a value with a comma in quotes")
-        key, bare = match["key"], match["bare"]
+        key = match["key"]
         if key in pairs:
             raise ValueProblem(f"has '{key}' twice")
+        if nested is not None:
+            pairs[key] = _pairs(nested["map"])
+            position = nested.end()
+            continue
+        bare = match["bare"]
         quoted = match["double"] if match["double"] is not None else match["single"]
         pairs[key] = bare.replace("\\,", ",") if bare is not None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
         position = match.end()

@@ -15,6 +15,8 @@ from hsmkms.client.contract import (
     NO_CONTEXT,
     OPERATIONS,
     AliasListEntry,
+    CancelKeyDeletionResponse,
+    CreateGrantResponse,
     CreateKeyResponse,
     DecryptResponse,
     DescribeKeyResponse,
@@ -22,14 +24,25 @@ from hsmkms.client.contract import (
     GenerateDataKeyResponse,
     GenerateDataKeyWithoutPlaintextResponse,
     GenerateRandomResponse,
+    GetKeyLastUsageResponse,
+    GetKeyPolicyResponse,
+    GetKeyRotationStatusResponse,
+    GrantConstraints,
+    GrantListEntry,
     KeyListEntry,
     ListAliasesResponse,
+    ListGrantsResponse,
+    ListKeyPoliciesResponse,
     ListKeyRotationsResponse,
     ListKeysResponse,
+    ListResourceTagsResponse,
+    ListRetirableGrantsResponse,
     ReEncryptResponse,
     RotateKeyOnDemandResponse,
     RotationsListEntry,
+    ScheduleKeyDeletionResponse,
     Tag,
+    TagListEntry,
 )
 from hsmkms.client.errors import UnexpectedAnswer
 from hsmkms.client.profiles import Profile
@@ -67,6 +80,27 @@ class Client:
     def _call(self, operation: str, request: Any, idempotency_key: str | None = None) -> Any:
         return self._transport.call(OPERATIONS[operation], request, idempotency_key)
 
+    def cancel_key_deletion(
+        self,
+        *,
+        key_id: str,
+        idempotency_key: str | None = None,
+    ) -> CancelKeyDeletionResponse:
+        """Keep a KMS key that is pending deletion; it is disabled then.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        response: CancelKeyDeletionResponse = self._call(
+            "CancelKeyDeletion", messages.CancelKeyDeletionRequest(key_id=key_id), idempotency_key
+        )
+        return response
+
+    def connect_custom_key_store(self) -> None:
+        """Connect a custom key store: does not apply to this service, and is refused."""
+        self._call("ConnectCustomKeyStore", messages.ConnectCustomKeyStoreRequest())
+
     def create_alias(
         self,
         *,
@@ -87,6 +121,52 @@ class Client:
             idempotency_key,
         )
 
+    def create_custom_key_store(self) -> None:
+        """Create a custom key store: does not apply to this service, and is refused."""
+        self._call("CreateCustomKeyStore", messages.CreateCustomKeyStoreRequest())
+
+    def create_grant(
+        self,
+        *,
+        key_id: str,
+        grantee_principal: str,
+        retiring_principal: str | None = None,
+        operations: Sequence[str],
+        constraints: GrantConstraints | None = None,
+        grant_tokens: Sequence[str] = (),
+        name: str | None = None,
+        dry_run: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> CreateGrantResponse:
+        """Give a principal a permission on a KMS key.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            grantee_principal: ARN of who may use the grant.
+            retiring_principal: ARN of who may retire the grant.
+            operations: What the grant allows.
+            constraints: Encryption contexts it is good for.
+            grant_tokens: Grant tokens, 10 at most, each 1 to 8192 characters.
+            name: A name that makes the request repeatable (1 to 256 characters).
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        response: CreateGrantResponse = self._call(
+            "CreateGrant",
+            messages.CreateGrantRequest(
+                key_id=key_id,
+                grantee_principal=grantee_principal,
+                retiring_principal=retiring_principal,
+                operations=tuple(operations),
+                constraints=constraints,
+                grant_tokens=tuple(grant_tokens),
+                name=name,
+                dry_run=dry_run,
+            ),
+            idempotency_key,
+        )
+        return response
+
     def create_key(
         self,
         *,
@@ -97,6 +177,8 @@ class Client:
         tags: Sequence[Tag] = (),
         multi_region: bool | None = None,
         custom_key_store_id: str | None = None,
+        policy: str | None = None,
+        bypass_policy_lockout_safety_check: bool | None = None,
         idempotency_key: str | None = None,
     ) -> CreateKeyResponse:
         """Create a KMS key whose material is generated on the token.
@@ -109,6 +191,8 @@ class Client:
             tags: Tags of the key, 50 at most.
             multi_region: Multi-Region keys do not apply to this service: refused.
             custom_key_store_id: Custom key stores do not apply to this service: refused.
+            policy: Key policy (default: the account's identity policies decide): an AWS policy document in JSON, 32768 bytes at most.
+            bypass_policy_lockout_safety_check: Skip the check that the caller can still change the policy afterwards; dangerous.
             idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
         """
         response: CreateKeyResponse = self._call(
@@ -121,6 +205,8 @@ class Client:
                 tags=tuple(tags),
                 multi_region=multi_region,
                 custom_key_store_id=custom_key_store_id,
+                policy=policy,
+                bypass_policy_lockout_safety_check=bypass_policy_lockout_safety_check,
             ),
             idempotency_key,
         )
@@ -177,6 +263,14 @@ class Client:
         """
         self._call("DeleteAlias", messages.DeleteAliasRequest(alias_name=alias_name), idempotency_key)
 
+    def delete_custom_key_store(self) -> None:
+        """Delete a custom key store: does not apply to this service, and is refused."""
+        self._call("DeleteCustomKeyStore", messages.DeleteCustomKeyStoreRequest())
+
+    def describe_custom_key_stores(self) -> None:
+        """List custom key stores: does not apply to this service, and is refused."""
+        self._call("DescribeCustomKeyStores", messages.DescribeCustomKeyStoresRequest())
+
     def describe_key(
         self,
         *,
@@ -208,6 +302,24 @@ class Client:
         """
         self._call("DisableKey", messages.DisableKeyRequest(key_id=key_id), idempotency_key)
 
+    def disable_key_rotation(
+        self,
+        *,
+        key_id: str,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Let a KMS key rotate by itself no longer.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        self._call("DisableKeyRotation", messages.DisableKeyRotationRequest(key_id=key_id), idempotency_key)
+
+    def disconnect_custom_key_store(self) -> None:
+        """Disconnect a custom key store: does not apply to this service, and is refused."""
+        self._call("DisconnectCustomKeyStore", messages.DisconnectCustomKeyStoreRequest())
+
     def enable_key(
         self,
         *,
@@ -221,6 +333,26 @@ class Client:
             idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
         """
         self._call("EnableKey", messages.EnableKeyRequest(key_id=key_id), idempotency_key)
+
+    def enable_key_rotation(
+        self,
+        *,
+        key_id: str,
+        rotation_period_in_days: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Let a KMS key rotate by itself.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            rotation_period_in_days: How often, in days, 90 to 2560 (default 365).
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        self._call(
+            "EnableKeyRotation",
+            messages.EnableKeyRotationRequest(key_id=key_id, rotation_period_in_days=rotation_period_in_days),
+            idempotency_key,
+        )
 
     def encrypt(
         self,
@@ -342,6 +474,53 @@ class Client:
         )
         return response
 
+    def get_key_last_usage(
+        self,
+        *,
+        key_id: str,
+    ) -> GetKeyLastUsageResponse:
+        """Tell when a KMS key was last used for a cryptographic operation.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+        """
+        response: GetKeyLastUsageResponse = self._call(
+            "GetKeyLastUsage", messages.GetKeyLastUsageRequest(key_id=key_id)
+        )
+        return response
+
+    def get_key_policy(
+        self,
+        *,
+        key_id: str,
+        policy_name: str | None = None,
+    ) -> GetKeyPolicyResponse:
+        """Return a KMS key's policy.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            policy_name: Name of the policy: default, the only one.
+        """
+        response: GetKeyPolicyResponse = self._call(
+            "GetKeyPolicy", messages.GetKeyPolicyRequest(key_id=key_id, policy_name=policy_name)
+        )
+        return response
+
+    def get_key_rotation_status(
+        self,
+        *,
+        key_id: str,
+    ) -> GetKeyRotationStatusResponse:
+        """Tell whether and when a KMS key rotates by itself.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+        """
+        response: GetKeyRotationStatusResponse = self._call(
+            "GetKeyRotationStatus", messages.GetKeyRotationStatusRequest(key_id=key_id)
+        )
+        return response
+
     def list_aliases(
         self,
         *,
@@ -358,6 +537,51 @@ class Client:
         """
         response: ListAliasesResponse = self._call(
             "ListAliases", messages.ListAliasesRequest(key_id=key_id, limit=limit, marker=marker)
+        )
+        return response
+
+    def list_grants(
+        self,
+        *,
+        limit: int | None = None,
+        marker: str | None = None,
+        key_id: str,
+        grant_id: str | None = None,
+        grantee_principal: str | None = None,
+    ) -> ListGrantsResponse:
+        """List a KMS key's grants.
+
+        Args:
+            limit: Most items to return, 1 to 1000.
+            marker: NextMarker of the page before.
+            key_id: The key: a key ID or key ARN.
+            grant_id: Only this grant.
+            grantee_principal: Only grants to this principal.
+        """
+        response: ListGrantsResponse = self._call(
+            "ListGrants",
+            messages.ListGrantsRequest(
+                limit=limit, marker=marker, key_id=key_id, grant_id=grant_id, grantee_principal=grantee_principal
+            ),
+        )
+        return response
+
+    def list_key_policies(
+        self,
+        *,
+        key_id: str,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> ListKeyPoliciesResponse:
+        """List the names of a KMS key's policies: there is one, default.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            limit: Most items to return, 1 to 1000.
+            marker: NextMarker of the page before.
+        """
+        response: ListKeyPoliciesResponse = self._call(
+            "ListKeyPolicies", messages.ListKeyPoliciesRequest(key_id=key_id, limit=limit, marker=marker)
         )
         return response
 
@@ -399,6 +623,54 @@ class Client:
         """
         response: ListKeysResponse = self._call("ListKeys", messages.ListKeysRequest(limit=limit, marker=marker))
         return response
+
+    def list_resource_tags(
+        self,
+        *,
+        key_id: str,
+        limit: int | None = None,
+        marker: str | None = None,
+    ) -> ListResourceTagsResponse:
+        """List a KMS key's tags.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            limit: Most items to return, 1 to 1000.
+            marker: NextMarker of the page before.
+        """
+        response: ListResourceTagsResponse = self._call(
+            "ListResourceTags", messages.ListResourceTagsRequest(key_id=key_id, limit=limit, marker=marker)
+        )
+        return response
+
+    def put_key_policy(
+        self,
+        *,
+        key_id: str,
+        policy_name: str | None = None,
+        policy: str,
+        bypass_policy_lockout_safety_check: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Replace a KMS key's policy.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            policy_name: Name of the policy: default, the only one.
+            policy: The key policy: an AWS policy document in JSON, 32768 bytes at most.
+            bypass_policy_lockout_safety_check: Skip the check that the caller can still change the policy afterwards; dangerous.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        self._call(
+            "PutKeyPolicy",
+            messages.PutKeyPolicyRequest(
+                key_id=key_id,
+                policy_name=policy_name,
+                policy=policy,
+                bypass_policy_lockout_safety_check=bypass_policy_lockout_safety_check,
+            ),
+            idempotency_key,
+        )
 
     def re_encrypt(
         self,
@@ -447,6 +719,76 @@ class Client:
         )
         return response
 
+    def list_retirable_grants(
+        self,
+        *,
+        limit: int | None = None,
+        marker: str | None = None,
+        retiring_principal: str,
+    ) -> ListRetirableGrantsResponse:
+        """List the grants of all keys that a principal may retire.
+
+        Args:
+            limit: Most items to return, 1 to 1000.
+            marker: NextMarker of the page before.
+            retiring_principal: ARN of the retiring principal.
+        """
+        response: ListRetirableGrantsResponse = self._call(
+            "ListRetirableGrants",
+            messages.ListRetirableGrantsRequest(limit=limit, marker=marker, retiring_principal=retiring_principal),
+        )
+        return response
+
+    def replicate_key(self) -> None:
+        """Replicate a multi-Region key: does not apply to this service, and is refused."""
+        self._call("ReplicateKey", messages.ReplicateKeyRequest())
+
+    def retire_grant(
+        self,
+        *,
+        grant_token: str | None = None,
+        key_id: str | None = None,
+        grant_id: str | None = None,
+        dry_run: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """End a grant, as its retiring principal or its grantee: by its token, or by key and grant id.
+
+        Args:
+            grant_token: The grant's token.
+            key_id: ARN of the key, with GrantId.
+            grant_id: The grant, with KeyId.
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        self._call(
+            "RetireGrant",
+            messages.RetireGrantRequest(grant_token=grant_token, key_id=key_id, grant_id=grant_id, dry_run=dry_run),
+            idempotency_key,
+        )
+
+    def revoke_grant(
+        self,
+        *,
+        key_id: str,
+        grant_id: str,
+        dry_run: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """End a grant, as the key's administrator.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            grant_id: The grant.
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        self._call(
+            "RevokeGrant",
+            messages.RevokeGrantRequest(key_id=key_id, grant_id=grant_id, dry_run=dry_run),
+            idempotency_key,
+        )
+
     def rotate_key_on_demand(
         self,
         *,
@@ -463,6 +805,61 @@ class Client:
             "RotateKeyOnDemand", messages.RotateKeyOnDemandRequest(key_id=key_id), idempotency_key
         )
         return response
+
+    def schedule_key_deletion(
+        self,
+        *,
+        key_id: str,
+        pending_window_in_days: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> ScheduleKeyDeletionResponse:
+        """Destroy a KMS key and all its material after a waiting period.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            pending_window_in_days: Waiting period in days, 7 to 30 (default 30).
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        response: ScheduleKeyDeletionResponse = self._call(
+            "ScheduleKeyDeletion",
+            messages.ScheduleKeyDeletionRequest(key_id=key_id, pending_window_in_days=pending_window_in_days),
+            idempotency_key,
+        )
+        return response
+
+    def tag_resource(
+        self,
+        *,
+        key_id: str,
+        tags: Sequence[Tag] = (),
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Add tags to a KMS key, or change their values.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            tags: The tags, 50 at most.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        self._call("TagResource", messages.TagResourceRequest(key_id=key_id, tags=tuple(tags)), idempotency_key)
+
+    def untag_resource(
+        self,
+        *,
+        key_id: str,
+        tag_keys: Sequence[str] = (),
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Take tags from a KMS key.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            tag_keys: Keys of the tags.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        self._call(
+            "UntagResource", messages.UntagResourceRequest(key_id=key_id, tag_keys=tuple(tag_keys)), idempotency_key
+        )
 
     def update_alias(
         self,
@@ -484,6 +881,34 @@ class Client:
             idempotency_key,
         )
 
+    def update_custom_key_store(self) -> None:
+        """Change a custom key store: does not apply to this service, and is refused."""
+        self._call("UpdateCustomKeyStore", messages.UpdateCustomKeyStoreRequest())
+
+    def update_key_description(
+        self,
+        *,
+        key_id: str,
+        description: str,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Change a KMS key's description.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            description: What the key is for, 8192 characters at most; not secret.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        self._call(
+            "UpdateKeyDescription",
+            messages.UpdateKeyDescriptionRequest(key_id=key_id, description=description),
+            idempotency_key,
+        )
+
+    def update_primary_region(self) -> None:
+        """Move a multi-Region key's primary Region: does not apply to this service, and is refused."""
+        self._call("UpdatePrimaryRegion", messages.UpdatePrimaryRegionRequest())
+
     def iterate_keys(self, *, limit: int | None = None) -> Iterator[KeyListEntry]:
         """Yield the account's KMS keys, page after page of at most `limit`."""
         for page in _pages(lambda marker: self.list_keys(limit=limit, marker=marker)):
@@ -493,6 +918,36 @@ class Client:
         """Yield the account's aliases, or those of one key, page after page of at most `limit`."""
         for page in _pages(lambda marker: self.list_aliases(key_id=key_id, limit=limit, marker=marker)):
             yield from page.aliases
+
+    def iterate_grants(
+        self, *, key_id: str, grantee_principal: str | None = None, limit: int | None = None
+    ) -> Iterator[GrantListEntry]:
+        """Yield a KMS key's grants, or those to one principal, page after page of at most `limit`."""
+        for page in _pages(
+            lambda marker: self.list_grants(
+                key_id=key_id, grantee_principal=grantee_principal, limit=limit, marker=marker
+            )
+        ):
+            yield from page.grants
+
+    def iterate_retirable_grants(
+        self, *, retiring_principal: str, limit: int | None = None
+    ) -> Iterator[GrantListEntry]:
+        """Yield the grants that a principal may retire, page after page of at most `limit`."""
+        for page in _pages(
+            lambda marker: self.list_retirable_grants(retiring_principal=retiring_principal, limit=limit, marker=marker)
+        ):
+            yield from page.grants
+
+    def iterate_resource_tags(self, *, key_id: str, limit: int | None = None) -> Iterator[TagListEntry]:
+        """Yield a KMS key's tags, page after page of at most `limit`."""
+        for page in _pages(lambda marker: self.list_resource_tags(key_id=key_id, limit=limit, marker=marker)):
+            yield from page.tags
+
+    def iterate_key_policies(self, *, key_id: str, limit: int | None = None) -> Iterator[str]:
+        """Yield the names of a KMS key's policies, page after page of at most `limit`."""
+        for page in _pages(lambda marker: self.list_key_policies(key_id=key_id, limit=limit, marker=marker)):
+            yield from page.policy_names
 
     def iterate_key_rotations(
         self, *, key_id: str, include_key_material: str | None = None, limit: int | None = None

@@ -227,6 +227,22 @@ class BackingKeys:
         self._loaded[cka_id] = _Loaded(key, suite)
         return canary
 
+    def canary_of(self, listed: Listed, suite: Suite) -> bytes:
+        """Return the canary that an object makes now, 40 bytes: the one it made when it was generated, if it is still that key.
+
+        Args:
+            listed: An object without a fault, with a CKA_ID of 20 bytes.
+            suite: Its derivation.
+
+        Raises:
+            ItemError: UNSUPPORTED: the token lacks the suite.
+            TokenError: a call failed.
+        """
+        if not self._found.has_suite(suite) or not self._found.aes_key_wrap:
+            raise ItemError(Outcome.UNSUPPORTED, f"the token cannot run suite {suite}, or has no RFC 3394 key wrap")
+        digest = canary_digest(listed.cka_id[:KEY_UUID_BYTES])
+        return self._wrapping.make_canary(c_ulong(listed.handle), suite, digest)
+
     def destroy(self, cka_id: bytes, label: bytes) -> int:
         """Destroy every secret key object of exactly this CKA_ID and label; return how many there were.
 

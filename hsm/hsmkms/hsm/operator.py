@@ -6,19 +6,22 @@ Nothing here parses arguments or prints. Errors are `StartError`, with one line 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pkcs11
 from pkcs11.constants import TokenFlag
 
+from hsmkms.core.ciphertext import CKA_ID_BYTES, Suite
 from hsmkms.core.commands import Outcome
 from hsmkms.core.startup import TokenDescription, WorkerSettings
 from hsmkms.core.statistics import WorkerStatistics
-from hsmkms.hsm.backing_keys import BackingKeys
+from hsmkms.core.token_objects import TokenObject
+from hsmkms.hsm.backing_keys import BackingKeys, Listed
 from hsmkms.hsm.capabilities import PURPOSES
 from hsmkms.hsm.cryptoki import Module
-from hsmkms.hsm.errors import OUTCOMES, StartError, TokenError, code_of
+from hsmkms.hsm.errors import OUTCOMES, ItemError, StartError, TokenError, code_of
 from hsmkms.hsm.locks import start_lock
 from hsmkms.hsm.module import describe, load_library, open_token
 from hsmkms.hsm.probe import probe
@@ -123,6 +126,41 @@ def describe_token(settings: WorkerSettings) -> TokenDescription:
     return describe(settings, opened, found, loaded, (time.monotonic() - start) * 1000)
 
 
+def survey_token(settings: WorkerSettings, suites: Mapping[bytes, Suite]) -> list[TokenObject]:
+    """Log in, list every object that could be a backing key, whoever's, and have each one make its canary. Changes nothing.
+
+    Args:
+        settings: Which token.
+        suites: Derivations by CKA_ID, for tokens that cannot say what a key is for; others are taken to be of suite 1.
+
+    Raises:
+        StartError: the token cannot be used; the text says what to do.
+    """
+    with start_lock(settings.lock_file, settings.lock_wait_s):
+        opened = open_token(settings, WorkerStatistics())
+    try:
+        found = probe(opened.cryptoki)
+        keys = BackingKeys(Wrapping(opened.cryptoki, found), found, lambda *_, **__: None)
+        return [_surveyed(keys, listed, suites) for listed in keys.list_objects()]
+    except TokenError as error:
+        raise StartError(
+            OUTCOMES.get(error.ckr, Outcome.FAILED), f"the token failed while it was looked through: {error}"
+        ) from error
+
+
+def _surveyed(keys: BackingKeys, listed: Listed, suites: Mapping[bytes, Suite]) -> TokenObject:
+    suite = listed.suite or suites.get(listed.cka_id, Suite.AES_CBC_ENCRYPT_DATA)
+    canary, fault = b"", listed.fault
+    if not fault and len(listed.cka_id) != CKA_ID_BYTES:
+        fault = "its CKA_ID is not one of this service"
+    if not fault:
+        try:
+            canary = keys.canary_of(listed, suite)
+        except (ItemError, TokenError) as error:
+            fault = f"it makes no canary: {error}"
+    return TokenObject(listed.cka_id, listed.label, suite, canary, fault)
+
+
 def capability_rows(description: TokenDescription) -> list[CapabilityRow]:
     """Return the probe's findings as rows for a table, in a fixed order."""
     return [
@@ -134,4 +172,4 @@ def _text(found: object) -> str:
     return found if isinstance(found, str) and found else ("yes" if found else "no")
 
 
-__all__ = ["CapabilityRow", "StartError", "capability_rows", "describe", "describe_token", "init_token"]
+__all__ = ["CapabilityRow", "StartError", "capability_rows", "describe", "describe_token", "init_token", "survey_token"]

@@ -102,6 +102,27 @@ class RotationType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ROTATION_TYPE_UNSPECIFIED: _ClassVar[RotationType]
     ROTATION_TYPE_AUTOMATIC: _ClassVar[RotationType]
     ROTATION_TYPE_ON_DEMAND: _ClassVar[RotationType]
+
+class GrantOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GRANT_OPERATION_UNSPECIFIED: _ClassVar[GrantOperation]
+    GRANT_OPERATION_DECRYPT: _ClassVar[GrantOperation]
+    GRANT_OPERATION_ENCRYPT: _ClassVar[GrantOperation]
+    GRANT_OPERATION_GENERATE_DATA_KEY: _ClassVar[GrantOperation]
+    GRANT_OPERATION_GENERATE_DATA_KEY_WITHOUT_PLAINTEXT: _ClassVar[GrantOperation]
+    GRANT_OPERATION_RE_ENCRYPT_FROM: _ClassVar[GrantOperation]
+    GRANT_OPERATION_RE_ENCRYPT_TO: _ClassVar[GrantOperation]
+    GRANT_OPERATION_SIGN: _ClassVar[GrantOperation]
+    GRANT_OPERATION_VERIFY: _ClassVar[GrantOperation]
+    GRANT_OPERATION_GET_PUBLIC_KEY: _ClassVar[GrantOperation]
+    GRANT_OPERATION_CREATE_GRANT: _ClassVar[GrantOperation]
+    GRANT_OPERATION_RETIRE_GRANT: _ClassVar[GrantOperation]
+    GRANT_OPERATION_DESCRIBE_KEY: _ClassVar[GrantOperation]
+    GRANT_OPERATION_GENERATE_DATA_KEY_PAIR: _ClassVar[GrantOperation]
+    GRANT_OPERATION_GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT: _ClassVar[GrantOperation]
+    GRANT_OPERATION_GENERATE_MAC: _ClassVar[GrantOperation]
+    GRANT_OPERATION_VERIFY_MAC: _ClassVar[GrantOperation]
+    GRANT_OPERATION_DERIVE_SHARED_SECRET: _ClassVar[GrantOperation]
 ENCRYPTION_ALGORITHM_SPEC_UNSPECIFIED: EncryptionAlgorithmSpec
 ENCRYPTION_ALGORITHM_SPEC_SYMMETRIC_DEFAULT: EncryptionAlgorithmSpec
 ENCRYPTION_ALGORITHM_SPEC_RSAES_OAEP_SHA_1: EncryptionAlgorithmSpec
@@ -162,6 +183,24 @@ KEY_MATERIAL_STATE_NON_CURRENT: KeyMaterialState
 ROTATION_TYPE_UNSPECIFIED: RotationType
 ROTATION_TYPE_AUTOMATIC: RotationType
 ROTATION_TYPE_ON_DEMAND: RotationType
+GRANT_OPERATION_UNSPECIFIED: GrantOperation
+GRANT_OPERATION_DECRYPT: GrantOperation
+GRANT_OPERATION_ENCRYPT: GrantOperation
+GRANT_OPERATION_GENERATE_DATA_KEY: GrantOperation
+GRANT_OPERATION_GENERATE_DATA_KEY_WITHOUT_PLAINTEXT: GrantOperation
+GRANT_OPERATION_RE_ENCRYPT_FROM: GrantOperation
+GRANT_OPERATION_RE_ENCRYPT_TO: GrantOperation
+GRANT_OPERATION_SIGN: GrantOperation
+GRANT_OPERATION_VERIFY: GrantOperation
+GRANT_OPERATION_GET_PUBLIC_KEY: GrantOperation
+GRANT_OPERATION_CREATE_GRANT: GrantOperation
+GRANT_OPERATION_RETIRE_GRANT: GrantOperation
+GRANT_OPERATION_DESCRIBE_KEY: GrantOperation
+GRANT_OPERATION_GENERATE_DATA_KEY_PAIR: GrantOperation
+GRANT_OPERATION_GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT: GrantOperation
+GRANT_OPERATION_GENERATE_MAC: GrantOperation
+GRANT_OPERATION_VERIFY_MAC: GrantOperation
+GRANT_OPERATION_DERIVE_SHARED_SECRET: GrantOperation
 
 class ReEncryptRequest(_message.Message):
     __slots__ = ("ciphertext_blob", "source_encryption_context", "source_key_id", "destination_key_id", "destination_encryption_context", "source_encryption_algorithm", "destination_encryption_algorithm", "grant_tokens", "dry_run", "dry_run_modifiers")
@@ -372,7 +411,7 @@ class GenerateRandomResponse(_message.Message):
     def __init__(self, plaintext: _Optional[bytes] = ...) -> None: ...
 
 class CreateKeyRequest(_message.Message):
-    __slots__ = ("description", "key_usage", "key_spec", "origin", "tags", "multi_region", "custom_key_store_id")
+    __slots__ = ("description", "key_usage", "key_spec", "origin", "tags", "multi_region", "custom_key_store_id", "policy", "bypass_policy_lockout_safety_check")
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     KEY_USAGE_FIELD_NUMBER: _ClassVar[int]
     KEY_SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -380,6 +419,8 @@ class CreateKeyRequest(_message.Message):
     TAGS_FIELD_NUMBER: _ClassVar[int]
     MULTI_REGION_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_KEY_STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    BYPASS_POLICY_LOCKOUT_SAFETY_CHECK_FIELD_NUMBER: _ClassVar[int]
     description: str
     key_usage: KeyUsageType
     key_spec: KeySpec
@@ -387,7 +428,9 @@ class CreateKeyRequest(_message.Message):
     tags: _containers.RepeatedCompositeFieldContainer[Tag]
     multi_region: bool
     custom_key_store_id: str
-    def __init__(self, description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., multi_region: _Optional[bool] = ..., custom_key_store_id: _Optional[str] = ...) -> None: ...
+    policy: str
+    bypass_policy_lockout_safety_check: bool
+    def __init__(self, description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., multi_region: _Optional[bool] = ..., custom_key_store_id: _Optional[str] = ..., policy: _Optional[str] = ..., bypass_policy_lockout_safety_check: _Optional[bool] = ...) -> None: ...
 
 class Tag(_message.Message):
     __slots__ = ("tag_key", "tag_value")
@@ -404,7 +447,7 @@ class CreateKeyResponse(_message.Message):
     def __init__(self, key_metadata: _Optional[_Union[KeyMetadata, _Mapping]] = ...) -> None: ...
 
 class KeyMetadata(_message.Message):
-    __slots__ = ("aws_account_id", "key_id", "arn", "creation_date", "enabled", "description", "key_usage", "key_state", "origin", "key_manager", "key_spec", "encryption_algorithms", "multi_region", "deletion_date", "current_key_material_id")
+    __slots__ = ("aws_account_id", "key_id", "arn", "creation_date", "enabled", "description", "key_usage", "key_state", "origin", "key_manager", "key_spec", "encryption_algorithms", "multi_region", "deletion_date", "current_key_material_id", "pending_deletion_window_in_days")
     AWS_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     ARN_FIELD_NUMBER: _ClassVar[int]
@@ -420,6 +463,7 @@ class KeyMetadata(_message.Message):
     MULTI_REGION_FIELD_NUMBER: _ClassVar[int]
     DELETION_DATE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    PENDING_DELETION_WINDOW_IN_DAYS_FIELD_NUMBER: _ClassVar[int]
     aws_account_id: str
     key_id: str
     arn: str
@@ -435,7 +479,8 @@ class KeyMetadata(_message.Message):
     multi_region: bool
     deletion_date: _timestamp_pb2.Timestamp
     current_key_material_id: str
-    def __init__(self, aws_account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., arn: _Optional[str] = ..., creation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enabled: _Optional[bool] = ..., description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_state: _Optional[_Union[KeyState, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., key_manager: _Optional[_Union[KeyManagerType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., encryption_algorithms: _Optional[_Iterable[_Union[EncryptionAlgorithmSpec, str]]] = ..., multi_region: _Optional[bool] = ..., deletion_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current_key_material_id: _Optional[str] = ...) -> None: ...
+    pending_deletion_window_in_days: int
+    def __init__(self, aws_account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., arn: _Optional[str] = ..., creation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enabled: _Optional[bool] = ..., description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_state: _Optional[_Union[KeyState, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., key_manager: _Optional[_Union[KeyManagerType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., encryption_algorithms: _Optional[_Iterable[_Union[EncryptionAlgorithmSpec, str]]] = ..., multi_region: _Optional[bool] = ..., deletion_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current_key_material_id: _Optional[str] = ..., pending_deletion_window_in_days: _Optional[int] = ...) -> None: ...
 
 class DescribeKeyRequest(_message.Message):
     __slots__ = ("key_id", "grant_tokens")
@@ -612,3 +657,423 @@ class AliasListEntry(_message.Message):
     creation_date: _timestamp_pb2.Timestamp
     last_updated_date: _timestamp_pb2.Timestamp
     def __init__(self, alias_name: _Optional[str] = ..., alias_arn: _Optional[str] = ..., target_key_id: _Optional[str] = ..., creation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ScheduleKeyDeletionRequest(_message.Message):
+    __slots__ = ("key_id", "pending_window_in_days")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PENDING_WINDOW_IN_DAYS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    pending_window_in_days: int
+    def __init__(self, key_id: _Optional[str] = ..., pending_window_in_days: _Optional[int] = ...) -> None: ...
+
+class ScheduleKeyDeletionResponse(_message.Message):
+    __slots__ = ("key_id", "deletion_date", "key_state", "pending_window_in_days")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    DELETION_DATE_FIELD_NUMBER: _ClassVar[int]
+    KEY_STATE_FIELD_NUMBER: _ClassVar[int]
+    PENDING_WINDOW_IN_DAYS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    deletion_date: _timestamp_pb2.Timestamp
+    key_state: KeyState
+    pending_window_in_days: int
+    def __init__(self, key_id: _Optional[str] = ..., deletion_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., key_state: _Optional[_Union[KeyState, str]] = ..., pending_window_in_days: _Optional[int] = ...) -> None: ...
+
+class CancelKeyDeletionRequest(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class CancelKeyDeletionResponse(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class EnableKeyRotationRequest(_message.Message):
+    __slots__ = ("key_id", "rotation_period_in_days")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_PERIOD_IN_DAYS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    rotation_period_in_days: int
+    def __init__(self, key_id: _Optional[str] = ..., rotation_period_in_days: _Optional[int] = ...) -> None: ...
+
+class EnableKeyRotationResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DisableKeyRotationRequest(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class DisableKeyRotationResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetKeyRotationStatusRequest(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class GetKeyRotationStatusResponse(_message.Message):
+    __slots__ = ("key_rotation_enabled", "key_id", "rotation_period_in_days", "next_rotation_date", "on_demand_rotation_start_date")
+    KEY_ROTATION_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_PERIOD_IN_DAYS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_ROTATION_DATE_FIELD_NUMBER: _ClassVar[int]
+    ON_DEMAND_ROTATION_START_DATE_FIELD_NUMBER: _ClassVar[int]
+    key_rotation_enabled: bool
+    key_id: str
+    rotation_period_in_days: int
+    next_rotation_date: _timestamp_pb2.Timestamp
+    on_demand_rotation_start_date: _timestamp_pb2.Timestamp
+    def __init__(self, key_rotation_enabled: _Optional[bool] = ..., key_id: _Optional[str] = ..., rotation_period_in_days: _Optional[int] = ..., next_rotation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., on_demand_rotation_start_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class UpdateKeyDescriptionRequest(_message.Message):
+    __slots__ = ("key_id", "description")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    description: str
+    def __init__(self, key_id: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class UpdateKeyDescriptionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetKeyLastUsageRequest(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class GetKeyLastUsageResponse(_message.Message):
+    __slots__ = ("key_id", "key_last_usage", "tracking_start_date", "key_creation_date")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_LAST_USAGE_FIELD_NUMBER: _ClassVar[int]
+    TRACKING_START_DATE_FIELD_NUMBER: _ClassVar[int]
+    KEY_CREATION_DATE_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    key_last_usage: KeyLastUsage
+    tracking_start_date: _timestamp_pb2.Timestamp
+    key_creation_date: _timestamp_pb2.Timestamp
+    def __init__(self, key_id: _Optional[str] = ..., key_last_usage: _Optional[_Union[KeyLastUsage, _Mapping]] = ..., tracking_start_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., key_creation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class KeyLastUsage(_message.Message):
+    __slots__ = ("operation", "timestamp", "kms_request_id")
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    KMS_REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    operation: str
+    timestamp: _timestamp_pb2.Timestamp
+    kms_request_id: str
+    def __init__(self, operation: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., kms_request_id: _Optional[str] = ...) -> None: ...
+
+class GetKeyPolicyRequest(_message.Message):
+    __slots__ = ("key_id", "policy_name")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    POLICY_NAME_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    policy_name: str
+    def __init__(self, key_id: _Optional[str] = ..., policy_name: _Optional[str] = ...) -> None: ...
+
+class GetKeyPolicyResponse(_message.Message):
+    __slots__ = ("policy", "policy_name")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    POLICY_NAME_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    policy_name: str
+    def __init__(self, policy: _Optional[str] = ..., policy_name: _Optional[str] = ...) -> None: ...
+
+class PutKeyPolicyRequest(_message.Message):
+    __slots__ = ("key_id", "policy_name", "policy", "bypass_policy_lockout_safety_check")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    POLICY_NAME_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    BYPASS_POLICY_LOCKOUT_SAFETY_CHECK_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    policy_name: str
+    policy: str
+    bypass_policy_lockout_safety_check: bool
+    def __init__(self, key_id: _Optional[str] = ..., policy_name: _Optional[str] = ..., policy: _Optional[str] = ..., bypass_policy_lockout_safety_check: _Optional[bool] = ...) -> None: ...
+
+class PutKeyPolicyResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListKeyPoliciesRequest(_message.Message):
+    __slots__ = ("key_id", "limit", "marker")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MARKER_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    limit: int
+    marker: str
+    def __init__(self, key_id: _Optional[str] = ..., limit: _Optional[int] = ..., marker: _Optional[str] = ...) -> None: ...
+
+class ListKeyPoliciesResponse(_message.Message):
+    __slots__ = ("policy_names", "next_marker", "truncated")
+    POLICY_NAMES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_MARKER_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    policy_names: _containers.RepeatedScalarFieldContainer[str]
+    next_marker: str
+    truncated: bool
+    def __init__(self, policy_names: _Optional[_Iterable[str]] = ..., next_marker: _Optional[str] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class CreateGrantRequest(_message.Message):
+    __slots__ = ("key_id", "grantee_principal", "retiring_principal", "operations", "constraints", "grant_tokens", "name", "dry_run")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANTEE_PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    RETIRING_PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    CONSTRAINTS_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    grantee_principal: str
+    retiring_principal: str
+    operations: _containers.RepeatedScalarFieldContainer[GrantOperation]
+    constraints: GrantConstraints
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    name: str
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., grantee_principal: _Optional[str] = ..., retiring_principal: _Optional[str] = ..., operations: _Optional[_Iterable[_Union[GrantOperation, str]]] = ..., constraints: _Optional[_Union[GrantConstraints, _Mapping]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., name: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class GrantConstraints(_message.Message):
+    __slots__ = ("encryption_context_subset", "encryption_context_equals")
+    class EncryptionContextSubsetEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class EncryptionContextEqualsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ENCRYPTION_CONTEXT_SUBSET_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_CONTEXT_EQUALS_FIELD_NUMBER: _ClassVar[int]
+    encryption_context_subset: _containers.ScalarMap[str, str]
+    encryption_context_equals: _containers.ScalarMap[str, str]
+    def __init__(self, encryption_context_subset: _Optional[_Mapping[str, str]] = ..., encryption_context_equals: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class CreateGrantResponse(_message.Message):
+    __slots__ = ("grant_token", "grant_id")
+    GRANT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    GRANT_ID_FIELD_NUMBER: _ClassVar[int]
+    grant_token: str
+    grant_id: str
+    def __init__(self, grant_token: _Optional[str] = ..., grant_id: _Optional[str] = ...) -> None: ...
+
+class ListGrantsRequest(_message.Message):
+    __slots__ = ("limit", "marker", "key_id", "grant_id", "grantee_principal")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MARKER_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANT_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANTEE_PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    marker: str
+    key_id: str
+    grant_id: str
+    grantee_principal: str
+    def __init__(self, limit: _Optional[int] = ..., marker: _Optional[str] = ..., key_id: _Optional[str] = ..., grant_id: _Optional[str] = ..., grantee_principal: _Optional[str] = ...) -> None: ...
+
+class ListGrantsResponse(_message.Message):
+    __slots__ = ("grants", "next_marker", "truncated")
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_MARKER_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    grants: _containers.RepeatedCompositeFieldContainer[GrantListEntry]
+    next_marker: str
+    truncated: bool
+    def __init__(self, grants: _Optional[_Iterable[_Union[GrantListEntry, _Mapping]]] = ..., next_marker: _Optional[str] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class GrantListEntry(_message.Message):
+    __slots__ = ("key_id", "grant_id", "creation_date", "grantee_principal", "issuing_account", "operations", "name", "retiring_principal", "constraints")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANT_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATION_DATE_FIELD_NUMBER: _ClassVar[int]
+    GRANTEE_PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    ISSUING_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RETIRING_PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    CONSTRAINTS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    grant_id: str
+    creation_date: _timestamp_pb2.Timestamp
+    grantee_principal: str
+    issuing_account: str
+    operations: _containers.RepeatedScalarFieldContainer[GrantOperation]
+    name: str
+    retiring_principal: str
+    constraints: GrantConstraints
+    def __init__(self, key_id: _Optional[str] = ..., grant_id: _Optional[str] = ..., creation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., grantee_principal: _Optional[str] = ..., issuing_account: _Optional[str] = ..., operations: _Optional[_Iterable[_Union[GrantOperation, str]]] = ..., name: _Optional[str] = ..., retiring_principal: _Optional[str] = ..., constraints: _Optional[_Union[GrantConstraints, _Mapping]] = ...) -> None: ...
+
+class ListRetirableGrantsRequest(_message.Message):
+    __slots__ = ("limit", "marker", "retiring_principal")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MARKER_FIELD_NUMBER: _ClassVar[int]
+    RETIRING_PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    marker: str
+    retiring_principal: str
+    def __init__(self, limit: _Optional[int] = ..., marker: _Optional[str] = ..., retiring_principal: _Optional[str] = ...) -> None: ...
+
+class ListRetirableGrantsResponse(_message.Message):
+    __slots__ = ("grants", "next_marker", "truncated")
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_MARKER_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    grants: _containers.RepeatedCompositeFieldContainer[GrantListEntry]
+    next_marker: str
+    truncated: bool
+    def __init__(self, grants: _Optional[_Iterable[_Union[GrantListEntry, _Mapping]]] = ..., next_marker: _Optional[str] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class RetireGrantRequest(_message.Message):
+    __slots__ = ("grant_token", "key_id", "grant_id", "dry_run")
+    GRANT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANT_ID_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    grant_token: str
+    key_id: str
+    grant_id: str
+    dry_run: bool
+    def __init__(self, grant_token: _Optional[str] = ..., key_id: _Optional[str] = ..., grant_id: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class RetireGrantResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RevokeGrantRequest(_message.Message):
+    __slots__ = ("key_id", "grant_id", "dry_run")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANT_ID_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    grant_id: str
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., grant_id: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class RevokeGrantResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TagResourceRequest(_message.Message):
+    __slots__ = ("key_id", "tags")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    tags: _containers.RepeatedCompositeFieldContainer[Tag]
+    def __init__(self, key_id: _Optional[str] = ..., tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ...) -> None: ...
+
+class TagResourceResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UntagResourceRequest(_message.Message):
+    __slots__ = ("key_id", "tag_keys")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    TAG_KEYS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    tag_keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, key_id: _Optional[str] = ..., tag_keys: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UntagResourceResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListResourceTagsRequest(_message.Message):
+    __slots__ = ("key_id", "limit", "marker")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MARKER_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    limit: int
+    marker: str
+    def __init__(self, key_id: _Optional[str] = ..., limit: _Optional[int] = ..., marker: _Optional[str] = ...) -> None: ...
+
+class ListResourceTagsResponse(_message.Message):
+    __slots__ = ("tags", "next_marker", "truncated")
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_MARKER_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    tags: _containers.RepeatedCompositeFieldContainer[Tag]
+    next_marker: str
+    truncated: bool
+    def __init__(self, tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., next_marker: _Optional[str] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class ConnectCustomKeyStoreRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ConnectCustomKeyStoreResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CreateCustomKeyStoreRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CreateCustomKeyStoreResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DeleteCustomKeyStoreRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DeleteCustomKeyStoreResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeCustomKeyStoresRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeCustomKeyStoresResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DisconnectCustomKeyStoreRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DisconnectCustomKeyStoreResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UpdateCustomKeyStoreRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UpdateCustomKeyStoreResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReplicateKeyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReplicateKeyResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UpdatePrimaryRegionRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UpdatePrimaryRegionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

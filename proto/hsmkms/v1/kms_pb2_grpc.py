@@ -120,6 +120,136 @@ class KeyManagementServiceStub:
                 request_serializer=hsmkms_dot_v1_dot_kms__pb2.ListAliasesRequest.SerializeToString,
                 response_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListAliasesResponse.FromString,
                 _registered_method=True)
+        self.ScheduleKeyDeletion = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/ScheduleKeyDeletion',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.ScheduleKeyDeletionRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.ScheduleKeyDeletionResponse.FromString,
+                _registered_method=True)
+        self.CancelKeyDeletion = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/CancelKeyDeletion',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.CancelKeyDeletionRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.CancelKeyDeletionResponse.FromString,
+                _registered_method=True)
+        self.EnableKeyRotation = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/EnableKeyRotation',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.EnableKeyRotationRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.EnableKeyRotationResponse.FromString,
+                _registered_method=True)
+        self.DisableKeyRotation = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/DisableKeyRotation',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.DisableKeyRotationRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.DisableKeyRotationResponse.FromString,
+                _registered_method=True)
+        self.GetKeyRotationStatus = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/GetKeyRotationStatus',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyRotationStatusRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyRotationStatusResponse.FromString,
+                _registered_method=True)
+        self.UpdateKeyDescription = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/UpdateKeyDescription',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.UpdateKeyDescriptionRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.UpdateKeyDescriptionResponse.FromString,
+                _registered_method=True)
+        self.GetKeyLastUsage = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/GetKeyLastUsage',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyLastUsageRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyLastUsageResponse.FromString,
+                _registered_method=True)
+        self.GetKeyPolicy = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/GetKeyPolicy',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyPolicyRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyPolicyResponse.FromString,
+                _registered_method=True)
+        self.PutKeyPolicy = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/PutKeyPolicy',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.PutKeyPolicyRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.PutKeyPolicyResponse.FromString,
+                _registered_method=True)
+        self.ListKeyPolicies = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/ListKeyPolicies',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.ListKeyPoliciesRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListKeyPoliciesResponse.FromString,
+                _registered_method=True)
+        self.CreateGrant = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/CreateGrant',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.CreateGrantRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.CreateGrantResponse.FromString,
+                _registered_method=True)
+        self.ListGrants = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/ListGrants',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.ListGrantsRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListGrantsResponse.FromString,
+                _registered_method=True)
+        self.ListRetirableGrants = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/ListRetirableGrants',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.ListRetirableGrantsRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListRetirableGrantsResponse.FromString,
+                _registered_method=True)
+        self.RetireGrant = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/RetireGrant',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.RetireGrantRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.RetireGrantResponse.FromString,
+                _registered_method=True)
+        self.RevokeGrant = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/RevokeGrant',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.RevokeGrantRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.RevokeGrantResponse.FromString,
+                _registered_method=True)
+        self.TagResource = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/TagResource',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.TagResourceRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.TagResourceResponse.FromString,
+                _registered_method=True)
+        self.UntagResource = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/UntagResource',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.UntagResourceRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.UntagResourceResponse.FromString,
+                _registered_method=True)
+        self.ListResourceTags = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/ListResourceTags',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.ListResourceTagsRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListResourceTagsResponse.FromString,
+                _registered_method=True)
+        self.ConnectCustomKeyStore = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/ConnectCustomKeyStore',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.ConnectCustomKeyStoreRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.ConnectCustomKeyStoreResponse.FromString,
+                _registered_method=True)
+        self.CreateCustomKeyStore = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/CreateCustomKeyStore',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.CreateCustomKeyStoreRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.CreateCustomKeyStoreResponse.FromString,
+                _registered_method=True)
+        self.DeleteCustomKeyStore = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/DeleteCustomKeyStore',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.DeleteCustomKeyStoreRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.DeleteCustomKeyStoreResponse.FromString,
+                _registered_method=True)
+        self.DescribeCustomKeyStores = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/DescribeCustomKeyStores',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.DescribeCustomKeyStoresRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.DescribeCustomKeyStoresResponse.FromString,
+                _registered_method=True)
+        self.DisconnectCustomKeyStore = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/DisconnectCustomKeyStore',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.DisconnectCustomKeyStoreRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.DisconnectCustomKeyStoreResponse.FromString,
+                _registered_method=True)
+        self.UpdateCustomKeyStore = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/UpdateCustomKeyStore',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.UpdateCustomKeyStoreRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.UpdateCustomKeyStoreResponse.FromString,
+                _registered_method=True)
+        self.ReplicateKey = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/ReplicateKey',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.ReplicateKeyRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.ReplicateKeyResponse.FromString,
+                _registered_method=True)
+        self.UpdatePrimaryRegion = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/UpdatePrimaryRegion',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionResponse.FromString,
+                _registered_method=True)
 
 
 class KeyManagementServiceServicer:
@@ -245,6 +375,188 @@ class KeyManagementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScheduleKeyDeletion(self, request, context):
+        """Destroy a KMS key and all its material after a waiting period.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelKeyDeletion(self, request, context):
+        """Keep a KMS key that is pending deletion; it is disabled then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnableKeyRotation(self, request, context):
+        """Let a KMS key rotate by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableKeyRotation(self, request, context):
+        """Let a KMS key rotate by itself no longer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKeyRotationStatus(self, request, context):
+        """Tell whether and when a KMS key rotates by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateKeyDescription(self, request, context):
+        """Change a KMS key's description.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKeyLastUsage(self, request, context):
+        """Tell when a KMS key was last used for a cryptographic operation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKeyPolicy(self, request, context):
+        """Return a KMS key's policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutKeyPolicy(self, request, context):
+        """Replace a KMS key's policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeyPolicies(self, request, context):
+        """List the names of a KMS key's policies: there is one, default.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateGrant(self, request, context):
+        """Give a principal a permission on a KMS key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGrants(self, request, context):
+        """List a KMS key's grants.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRetirableGrants(self, request, context):
+        """List the grants of all keys that a principal may retire.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetireGrant(self, request, context):
+        """End a grant, as its retiring principal or its grantee: by its token, or by key and grant id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeGrant(self, request, context):
+        """End a grant, as the key's administrator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TagResource(self, request, context):
+        """Add tags to a KMS key, or change their values.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UntagResource(self, request, context):
+        """Take tags from a KMS key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListResourceTags(self, request, context):
+        """List a KMS key's tags.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConnectCustomKeyStore(self, request, context):
+        """Connect a custom key store: does not apply to this service, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCustomKeyStore(self, request, context):
+        """Create a custom key store: does not apply to this service, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCustomKeyStore(self, request, context):
+        """Delete a custom key store: does not apply to this service, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeCustomKeyStores(self, request, context):
+        """List custom key stores: does not apply to this service, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisconnectCustomKeyStore(self, request, context):
+        """Disconnect a custom key store: does not apply to this service, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCustomKeyStore(self, request, context):
+        """Change a custom key store: does not apply to this service, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplicateKey(self, request, context):
+        """Replicate a multi-Region key: does not apply to this service, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePrimaryRegion(self, request, context):
+        """Move a multi-Region key's primary Region: does not apply to this service, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KeyManagementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -332,6 +644,136 @@ def add_KeyManagementServiceServicer_to_server(servicer, server):
                     servicer.ListAliases,
                     request_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListAliasesRequest.FromString,
                     response_serializer=hsmkms_dot_v1_dot_kms__pb2.ListAliasesResponse.SerializeToString,
+            ),
+            'ScheduleKeyDeletion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScheduleKeyDeletion,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.ScheduleKeyDeletionRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.ScheduleKeyDeletionResponse.SerializeToString,
+            ),
+            'CancelKeyDeletion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelKeyDeletion,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.CancelKeyDeletionRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.CancelKeyDeletionResponse.SerializeToString,
+            ),
+            'EnableKeyRotation': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnableKeyRotation,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.EnableKeyRotationRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.EnableKeyRotationResponse.SerializeToString,
+            ),
+            'DisableKeyRotation': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableKeyRotation,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.DisableKeyRotationRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.DisableKeyRotationResponse.SerializeToString,
+            ),
+            'GetKeyRotationStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKeyRotationStatus,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyRotationStatusRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyRotationStatusResponse.SerializeToString,
+            ),
+            'UpdateKeyDescription': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateKeyDescription,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.UpdateKeyDescriptionRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.UpdateKeyDescriptionResponse.SerializeToString,
+            ),
+            'GetKeyLastUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKeyLastUsage,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyLastUsageRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyLastUsageResponse.SerializeToString,
+            ),
+            'GetKeyPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKeyPolicy,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyPolicyRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.GetKeyPolicyResponse.SerializeToString,
+            ),
+            'PutKeyPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutKeyPolicy,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.PutKeyPolicyRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.PutKeyPolicyResponse.SerializeToString,
+            ),
+            'ListKeyPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeyPolicies,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListKeyPoliciesRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.ListKeyPoliciesResponse.SerializeToString,
+            ),
+            'CreateGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGrant,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.CreateGrantRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.CreateGrantResponse.SerializeToString,
+            ),
+            'ListGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGrants,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListGrantsRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.ListGrantsResponse.SerializeToString,
+            ),
+            'ListRetirableGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRetirableGrants,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListRetirableGrantsRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.ListRetirableGrantsResponse.SerializeToString,
+            ),
+            'RetireGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireGrant,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.RetireGrantRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.RetireGrantResponse.SerializeToString,
+            ),
+            'RevokeGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeGrant,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.RevokeGrantRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.RevokeGrantResponse.SerializeToString,
+            ),
+            'TagResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.TagResource,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.TagResourceRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.TagResourceResponse.SerializeToString,
+            ),
+            'UntagResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.UntagResource,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.UntagResourceRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.UntagResourceResponse.SerializeToString,
+            ),
+            'ListResourceTags': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListResourceTags,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.ListResourceTagsRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.ListResourceTagsResponse.SerializeToString,
+            ),
+            'ConnectCustomKeyStore': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConnectCustomKeyStore,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.ConnectCustomKeyStoreRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.ConnectCustomKeyStoreResponse.SerializeToString,
+            ),
+            'CreateCustomKeyStore': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCustomKeyStore,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.CreateCustomKeyStoreRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.CreateCustomKeyStoreResponse.SerializeToString,
+            ),
+            'DeleteCustomKeyStore': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCustomKeyStore,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.DeleteCustomKeyStoreRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.DeleteCustomKeyStoreResponse.SerializeToString,
+            ),
+            'DescribeCustomKeyStores': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeCustomKeyStores,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.DescribeCustomKeyStoresRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.DescribeCustomKeyStoresResponse.SerializeToString,
+            ),
+            'DisconnectCustomKeyStore': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisconnectCustomKeyStore,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.DisconnectCustomKeyStoreRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.DisconnectCustomKeyStoreResponse.SerializeToString,
+            ),
+            'UpdateCustomKeyStore': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCustomKeyStore,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.UpdateCustomKeyStoreRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.UpdateCustomKeyStoreResponse.SerializeToString,
+            ),
+            'ReplicateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplicateKey,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.ReplicateKeyRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.ReplicateKeyResponse.SerializeToString,
+            ),
+            'UpdatePrimaryRegion': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePrimaryRegion,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -794,6 +1236,708 @@ class KeyManagementService:
             '/hsmkms.v1.KeyManagementService/ListAliases',
             hsmkms_dot_v1_dot_kms__pb2.ListAliasesRequest.SerializeToString,
             hsmkms_dot_v1_dot_kms__pb2.ListAliasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScheduleKeyDeletion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/ScheduleKeyDeletion',
+            hsmkms_dot_v1_dot_kms__pb2.ScheduleKeyDeletionRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.ScheduleKeyDeletionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelKeyDeletion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/CancelKeyDeletion',
+            hsmkms_dot_v1_dot_kms__pb2.CancelKeyDeletionRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.CancelKeyDeletionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnableKeyRotation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/EnableKeyRotation',
+            hsmkms_dot_v1_dot_kms__pb2.EnableKeyRotationRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.EnableKeyRotationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableKeyRotation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/DisableKeyRotation',
+            hsmkms_dot_v1_dot_kms__pb2.DisableKeyRotationRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.DisableKeyRotationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKeyRotationStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/GetKeyRotationStatus',
+            hsmkms_dot_v1_dot_kms__pb2.GetKeyRotationStatusRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.GetKeyRotationStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateKeyDescription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/UpdateKeyDescription',
+            hsmkms_dot_v1_dot_kms__pb2.UpdateKeyDescriptionRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.UpdateKeyDescriptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKeyLastUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/GetKeyLastUsage',
+            hsmkms_dot_v1_dot_kms__pb2.GetKeyLastUsageRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.GetKeyLastUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKeyPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/GetKeyPolicy',
+            hsmkms_dot_v1_dot_kms__pb2.GetKeyPolicyRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.GetKeyPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutKeyPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/PutKeyPolicy',
+            hsmkms_dot_v1_dot_kms__pb2.PutKeyPolicyRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.PutKeyPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeyPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/ListKeyPolicies',
+            hsmkms_dot_v1_dot_kms__pb2.ListKeyPoliciesRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.ListKeyPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/CreateGrant',
+            hsmkms_dot_v1_dot_kms__pb2.CreateGrantRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.CreateGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/ListGrants',
+            hsmkms_dot_v1_dot_kms__pb2.ListGrantsRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.ListGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRetirableGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/ListRetirableGrants',
+            hsmkms_dot_v1_dot_kms__pb2.ListRetirableGrantsRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.ListRetirableGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/RetireGrant',
+            hsmkms_dot_v1_dot_kms__pb2.RetireGrantRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.RetireGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/RevokeGrant',
+            hsmkms_dot_v1_dot_kms__pb2.RevokeGrantRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.RevokeGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TagResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/TagResource',
+            hsmkms_dot_v1_dot_kms__pb2.TagResourceRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.TagResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UntagResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/UntagResource',
+            hsmkms_dot_v1_dot_kms__pb2.UntagResourceRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.UntagResourceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListResourceTags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/ListResourceTags',
+            hsmkms_dot_v1_dot_kms__pb2.ListResourceTagsRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.ListResourceTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConnectCustomKeyStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/ConnectCustomKeyStore',
+            hsmkms_dot_v1_dot_kms__pb2.ConnectCustomKeyStoreRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.ConnectCustomKeyStoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCustomKeyStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/CreateCustomKeyStore',
+            hsmkms_dot_v1_dot_kms__pb2.CreateCustomKeyStoreRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.CreateCustomKeyStoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCustomKeyStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/DeleteCustomKeyStore',
+            hsmkms_dot_v1_dot_kms__pb2.DeleteCustomKeyStoreRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.DeleteCustomKeyStoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeCustomKeyStores(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/DescribeCustomKeyStores',
+            hsmkms_dot_v1_dot_kms__pb2.DescribeCustomKeyStoresRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.DescribeCustomKeyStoresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisconnectCustomKeyStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/DisconnectCustomKeyStore',
+            hsmkms_dot_v1_dot_kms__pb2.DisconnectCustomKeyStoreRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.DisconnectCustomKeyStoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCustomKeyStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/UpdateCustomKeyStore',
+            hsmkms_dot_v1_dot_kms__pb2.UpdateCustomKeyStoreRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.UpdateCustomKeyStoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplicateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/ReplicateKey',
+            hsmkms_dot_v1_dot_kms__pb2.ReplicateKeyRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.ReplicateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePrimaryRegion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/UpdatePrimaryRegion',
+            hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message as ProtoMessage
 
+from hsmkms.core import model
 from hsmkms.core.errors import ValidationException
 from hsmkms.core.members import wire_name
 from hsmkms.core.messages import OPERATIONS
@@ -120,7 +121,12 @@ def _member(name: str, annotation: Any, field: FieldDescriptor) -> _Member:
         )
     if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
         pair = _pair(annotation, _proto_class(field))
-        return _Member(name, True, pair.from_proto, lambda target, value: pair.fill(getattr(target, name), value))
+
+        def fill_one(target: Any, value: Any) -> None:
+            getattr(target, name).SetInParent()  # a structure without members is there all the same
+            pair.fill(getattr(target, name), value)
+
+        return _Member(name, True, pair.from_proto, fill_one)
     read, write = _scalar(name, annotation, field)
     return _Member(name, field.has_presence, read, lambda target, value: setattr(target, name, write(value)))
 
@@ -162,13 +168,21 @@ def _prefix(enum: EnumDescriptor) -> str:
     return enum.values[0].name.removesuffix("UNSPECIFIED")
 
 
+def _texts(enum: EnumDescriptor) -> dict[int, str]:
+    """Return the texts of an enumeration's numbers: AWS's spelling where it is not that of the contract (`ReEncryptFrom`)."""
+    kind = getattr(model, enum.name, None)
+    spelled = {member.name: member.value for member in kind} if kind else {}
+    names = {value.number: value.name.removeprefix(_prefix(enum)) for value in enum.values if value.number}
+    return {number: spelled.get(name, name) for number, name in names.items()}
+
+
 def _read_text(enum: EnumDescriptor) -> Convert:
-    texts = {value.number: value.name.removeprefix(_prefix(enum)) for value in enum.values if value.number}
+    texts = _texts(enum)
     return lambda number: texts.get(number) or (str(number) if number else None)
 
 
 def _write_text(member: str, enum: EnumDescriptor) -> Convert:
-    numbers = {value.name.removeprefix(_prefix(enum)): value.number for value in enum.values if value.number}
+    numbers = {text: number for number, text in _texts(enum).items()}
 
     def write(text: str) -> int:
         number = numbers.get(text)

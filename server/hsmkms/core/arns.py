@@ -32,6 +32,11 @@ def alias_arn(partition: str, scope: Scope, name: str) -> str:
     return str(Arn(partition, scope.region, scope.account, name))
 
 
+def root_arn(partition: str, account: str) -> str:
+    """Return the ARN that stands for a whole account: `arn:PARTITION:iam::ACCOUNT:root`."""
+    return f"arn:{partition}:iam::{account}:root"
+
+
 def parse_arn(text: str) -> Arn | None:
     """Return the ARN that `text` is, or None when it is no ARN of the KMS service.
 

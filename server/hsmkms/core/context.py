@@ -46,3 +46,21 @@ def canonical(context: Mapping[str, str], member: str = "encryptionContext") -> 
             f"Member must have a canonical form of at most {MAX_CONTEXT_BYTES} bytes; it has {len(form)}"
         )
     return form
+
+
+def from_canonical(form: bytes) -> dict[str, str]:
+    """Return the encryption context of a canonical form.
+
+    Raises:
+        ValueError: it is no canonical form.
+    """
+    texts: list[str] = []
+    position = 4
+    while position < len(form):
+        end = position + 4 + int.from_bytes(form[position : position + 4], "big")
+        texts.append(form[position + 4 : end].decode())
+        position = end
+    context = dict(zip(texts[::2], texts[1::2], strict=True))
+    if canonical(context) != form:
+        raise ValueError("it is no canonical form of an encryption context")
+    return context

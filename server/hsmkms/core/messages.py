@@ -19,6 +19,7 @@ from hsmkms.core.model import (
     DataKeySpec,
     DryRunModifier,
     EncryptionAlgorithm,
+    GrantOperation,
     IncludeKeyMaterial,
     KeyManager,
     KeyMaterialState,
@@ -98,6 +99,43 @@ def _alias_name() -> Any:
         pattern=r"^[a-zA-Z0-9:/_-]+$",
         placeholder="alias/NAME",
     )
+
+
+_POLICY_NAME = r"^[\w]+$"
+_PRINCIPAL = r"^[\w+=,.@:/-]+$"
+
+
+def _policy(doc: str, *, required: bool = True) -> Any:
+    return member(
+        doc + ": an AWS policy document in JSON, 32768 bytes at most",
+        required=required,
+        minimum=1,
+        maximum=32768,
+        pattern=r"[\u0009\u000A\u000D\u0020-\u00FF]+",
+        placeholder="JSON",
+    )
+
+
+def _policy_name() -> Any:
+    return member(
+        "name of the policy: default, the only one", minimum=1, maximum=128, pattern=_POLICY_NAME, placeholder="NAME"
+    )
+
+
+def _bypass() -> Any:
+    return member("skip the check that the caller can still change the policy afterwards; dangerous")
+
+
+def _key_only(*, required: bool = True) -> Any:
+    return _key_id("the key: a key ID or key ARN", required=required)
+
+
+def _principal(doc: str, *, required: bool = False) -> Any:
+    return member(doc, required=required, minimum=1, maximum=256, pattern=_PRINCIPAL, placeholder="ARN")
+
+
+def _grant_id(doc: str, *, required: bool = False) -> Any:
+    return member(doc, required=required, minimum=1, maximum=128, placeholder="GRANT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +314,8 @@ class CreateKeyRequest:
     custom_key_store_id: str | None = member(
         "custom key stores do not apply to this service: refused", minimum=1, maximum=64
     )
+    policy: str | None = _policy("key policy (default: the account's identity policies decide)", required=False)
+    bypass_policy_lockout_safety_check: bool | None = _bypass()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +337,7 @@ class KeyMetadata:
     multi_region: bool
     deletion_date: datetime | None = None
     current_key_material_id: str | None = None
+    pending_deletion_window_in_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,6 +499,367 @@ class ListKeyRotationsResponse:
     truncated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleKeyDeletionRequest:
+    """Destroy a KMS key and all its material after a waiting period."""
+
+    key_id: str | None = _key_only()
+    pending_window_in_days: int | None = member(
+        "waiting period in days, 7 to 30 (default 30)", minimum=7, maximum=30, placeholder="DAYS"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleKeyDeletionResponse:
+    """When the key may be destroyed."""
+
+    key_id: str
+    deletion_date: datetime
+    key_state: KeyState
+    pending_window_in_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelKeyDeletionRequest:
+    """Keep a KMS key that is pending deletion; it is disabled then."""
+
+    key_id: str | None = _key_only()
+
+
+@dataclass(frozen=True, slots=True)
+class CancelKeyDeletionResponse:
+    """The key that stays."""
+
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnableKeyRotationRequest:
+    """Let a KMS key rotate by itself."""
+
+    key_id: str | None = _key_only()
+    rotation_period_in_days: int | None = member(
+        "how often, in days, 90 to 2560 (default 365)", minimum=90, maximum=2560, placeholder="DAYS"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DisableKeyRotationRequest:
+    """Let a KMS key rotate by itself no longer."""
+
+    key_id: str | None = _key_only()
+
+
+@dataclass(frozen=True, slots=True)
+class GetKeyRotationStatusRequest:
+    """Tell whether and when a KMS key rotates by itself."""
+
+    key_id: str | None = _key_only()
+
+
+@dataclass(frozen=True, slots=True)
+class GetKeyRotationStatusResponse:
+    """How a KMS key rotates."""
+
+    key_rotation_enabled: bool
+    key_id: str
+    rotation_period_in_days: int | None = None
+    next_rotation_date: datetime | None = None
+    on_demand_rotation_start_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateKeyDescriptionRequest:
+    """Change a KMS key's description."""
+
+    key_id: str | None = _key_only()
+    description: str | None = member(
+        "what the key is for, 8192 characters at most; not secret", required=True, minimum=0, maximum=8192
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GetKeyLastUsageRequest:
+    """Tell when a KMS key was last used for a cryptographic operation."""
+
+    key_id: str | None = _key_only()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLastUsage:
+    """The last successful cryptographic operation with a KMS key."""
+
+    operation: str | None = None
+    timestamp: datetime | None = None
+    kms_request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetKeyLastUsageResponse:
+    """When a KMS key was last used."""
+
+    key_id: str
+    key_last_usage: KeyLastUsage
+    tracking_start_date: datetime
+    key_creation_date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GetKeyPolicyRequest:
+    """Return a KMS key's policy."""
+
+    key_id: str | None = _key_only()
+    policy_name: str | None = _policy_name()
+
+
+@dataclass(frozen=True, slots=True)
+class GetKeyPolicyResponse:
+    """A key policy."""
+
+    policy: str
+    policy_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutKeyPolicyRequest:
+    """Replace a KMS key's policy."""
+
+    key_id: str | None = _key_only()
+    policy_name: str | None = _policy_name()
+    policy: str | None = _policy("the key policy")
+    bypass_policy_lockout_safety_check: bool | None = _bypass()
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeyPoliciesRequest:
+    """List the names of a KMS key's policies: there is one, default."""
+
+    key_id: str | None = _key_only()
+    limit: int | None = _limit()
+    marker: str | None = _marker()
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeyPoliciesResponse:
+    """One page of policy names."""
+
+    policy_names: tuple[str, ...]
+    next_marker: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GrantConstraintsMember:
+    """On which encryption contexts a grant is good, as a request holds it."""
+
+    encryption_context_subset: Mapping[str, str] = member("pairs that must be in it", default=NO_CONTEXT)
+    encryption_context_equals: Mapping[str, str] = member("what it must be", default=NO_CONTEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateGrantRequest:
+    """Give a principal a permission on a KMS key."""
+
+    key_id: str | None = _key_only()
+    grantee_principal: str | None = _principal("ARN of who may use the grant", required=True)
+    retiring_principal: str | None = _principal("ARN of who may retire the grant")
+    operations: tuple[str, ...] = member(
+        "what the grant allows", required=True, default=(), minimum=1, each=Constraint(choices=tuple(GrantOperation))
+    )
+    constraints: GrantConstraintsMember | None = member(  # noqa: RUF009 - `member` makes a field
+        "encryption contexts it is good for",
+        placeholder="EncryptionContextSubset={KEY=VALUE},EncryptionContextEquals={KEY=VALUE}",
+    )
+    grant_tokens: tuple[str, ...] = _grant_tokens()
+    name: str | None = member(
+        "a name that makes the request repeatable (1 to 256 characters)",
+        minimum=1,
+        maximum=256,
+        pattern=r"^[a-zA-Z0-9:/_-]+$",
+        placeholder="NAME",
+    )
+    dry_run: bool | None = _dry_run()
+
+
+@dataclass(frozen=True, slots=True)
+class CreateGrantResponse:
+    """The new grant, and a token by which it is good at once."""
+
+    grant_token: str
+    grant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantConstraints:
+    """On which encryption contexts a grant is good."""
+
+    encryption_context_subset: Mapping[str, str] = field(default_factory=lambda: NO_CONTEXT)
+    encryption_context_equals: Mapping[str, str] = field(default_factory=lambda: NO_CONTEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantListEntry:
+    """One grant of a list."""
+
+    key_id: str
+    grant_id: str
+    creation_date: datetime
+    grantee_principal: str
+    issuing_account: str
+    operations: tuple[GrantOperation, ...]
+    name: str | None = None
+    retiring_principal: str | None = None
+    constraints: GrantConstraints | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListGrantsRequest:
+    """List a KMS key's grants."""
+
+    limit: int | None = _limit()
+    marker: str | None = _marker()
+    key_id: str | None = _key_only()
+    grant_id: str | None = _grant_id("only this grant")
+    grantee_principal: str | None = _principal("only grants to this principal")
+
+
+@dataclass(frozen=True, slots=True)
+class ListGrantsResponse:
+    """One page of grants."""
+
+    grants: tuple[GrantListEntry, ...]
+    next_marker: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListRetirableGrantsRequest:
+    """List the grants of all keys that a principal may retire."""
+
+    limit: int | None = _limit()
+    marker: str | None = _marker()
+    retiring_principal: str | None = _principal("ARN of the retiring principal", required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRetirableGrantsResponse:
+    """One page of grants."""
+
+    grants: tuple[GrantListEntry, ...]
+    next_marker: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetireGrantRequest:
+    """End a grant, as its retiring principal or its grantee: by its token, or by key and grant id."""
+
+    grant_token: str | None = member("the grant's token", minimum=1, maximum=8192, placeholder="TOKEN")
+    key_id: str | None = _key_id("ARN of the key, with GrantId", required=False)
+    grant_id: str | None = _grant_id("the grant, with KeyId")
+    dry_run: bool | None = _dry_run()
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeGrantRequest:
+    """End a grant, as the key's administrator."""
+
+    key_id: str | None = _key_only()
+    grant_id: str | None = _grant_id("the grant", required=True)
+    dry_run: bool | None = _dry_run()
+
+
+@dataclass(frozen=True, slots=True)
+class TagResourceRequest:
+    """Add tags to a KMS key, or change their values."""
+
+    key_id: str | None = _key_only()
+    tags: tuple[TagMember, ...] = member(
+        "the tags, 50 at most", default=(), minimum=1, maximum=50, placeholder="TagKey=KEY,TagValue=VALUE"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UntagResourceRequest:
+    """Take tags from a KMS key."""
+
+    key_id: str | None = _key_only()
+    tag_keys: tuple[str, ...] = member(
+        "keys of the tags",
+        default=(),
+        minimum=1,
+        maximum=50,
+        each=Constraint(minimum=1, maximum=128),
+        placeholder="KEY",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ListResourceTagsRequest:
+    """List a KMS key's tags."""
+
+    key_id: str | None = _key_only()
+    limit: int | None = _limit()
+    marker: str | None = _marker()
+
+
+@dataclass(frozen=True, slots=True)
+class TagListEntry:
+    """One tag of a list."""
+
+    tag_key: str
+    tag_value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListResourceTagsResponse:
+    """One page of tags."""
+
+    tags: tuple[TagListEntry, ...]
+    next_marker: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectCustomKeyStoreRequest:
+    """Connect a custom key store: does not apply to this service, and is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCustomKeyStoreRequest:
+    """Create a custom key store: does not apply to this service, and is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCustomKeyStoreRequest:
+    """Delete a custom key store: does not apply to this service, and is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeCustomKeyStoresRequest:
+    """List custom key stores: does not apply to this service, and is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectCustomKeyStoreRequest:
+    """Disconnect a custom key store: does not apply to this service, and is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicateKeyRequest:
+    """Replicate a multi-Region key: does not apply to this service, and is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateCustomKeyStoreRequest:
+    """Change a custom key store: does not apply to this service, and is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePrimaryRegionRequest:
+    """Move a multi-Region key's primary Region: does not apply to this service, and is refused."""
+
+
 class Effect(StrEnum):
     """What an operation does to the catalog."""
 
@@ -487,13 +889,22 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
     {
         operation.name: operation
         for operation in (
+            Operation("CancelKeyDeletion", CancelKeyDeletionRequest, CancelKeyDeletionResponse, Effect.CHANGES),
+            Operation("ConnectCustomKeyStore", ConnectCustomKeyStoreRequest, Empty),
             Operation("CreateAlias", CreateAliasRequest, Empty, Effect.CHANGES),
+            Operation("CreateCustomKeyStore", CreateCustomKeyStoreRequest, Empty),
+            Operation("CreateGrant", CreateGrantRequest, CreateGrantResponse, Effect.CHANGES),
             Operation("CreateKey", CreateKeyRequest, CreateKeyResponse, Effect.CHANGES),
             Operation("Decrypt", DecryptRequest, DecryptResponse),
             Operation("DeleteAlias", DeleteAliasRequest, Empty, Effect.CHANGES),
+            Operation("DeleteCustomKeyStore", DeleteCustomKeyStoreRequest, Empty),
+            Operation("DescribeCustomKeyStores", DescribeCustomKeyStoresRequest, Empty),
             Operation("DescribeKey", DescribeKeyRequest, DescribeKeyResponse),
             Operation("DisableKey", DisableKeyRequest, Empty, Effect.CHANGES),
+            Operation("DisableKeyRotation", DisableKeyRotationRequest, Empty, Effect.CHANGES),
+            Operation("DisconnectCustomKeyStore", DisconnectCustomKeyStoreRequest, Empty),
             Operation("EnableKey", EnableKeyRequest, Empty, Effect.CHANGES),
+            Operation("EnableKeyRotation", EnableKeyRotationRequest, Empty, Effect.CHANGES),
             Operation("Encrypt", EncryptRequest, EncryptResponse),
             Operation("GenerateDataKey", GenerateDataKeyRequest, GenerateDataKeyResponse),
             Operation(
@@ -502,12 +913,29 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
                 GenerateDataKeyWithoutPlaintextResponse,
             ),
             Operation("GenerateRandom", GenerateRandomRequest, GenerateRandomResponse),
+            Operation("GetKeyLastUsage", GetKeyLastUsageRequest, GetKeyLastUsageResponse),
+            Operation("GetKeyPolicy", GetKeyPolicyRequest, GetKeyPolicyResponse),
+            Operation("GetKeyRotationStatus", GetKeyRotationStatusRequest, GetKeyRotationStatusResponse),
             Operation("ListAliases", ListAliasesRequest, ListAliasesResponse),
+            Operation("ListGrants", ListGrantsRequest, ListGrantsResponse),
+            Operation("ListKeyPolicies", ListKeyPoliciesRequest, ListKeyPoliciesResponse),
             Operation("ListKeyRotations", ListKeyRotationsRequest, ListKeyRotationsResponse),
             Operation("ListKeys", ListKeysRequest, ListKeysResponse),
+            Operation("ListResourceTags", ListResourceTagsRequest, ListResourceTagsResponse),
+            Operation("ListRetirableGrants", ListRetirableGrantsRequest, ListRetirableGrantsResponse),
+            Operation("PutKeyPolicy", PutKeyPolicyRequest, Empty, Effect.CHANGES),
             Operation("ReEncrypt", ReEncryptRequest, ReEncryptResponse),
+            Operation("ReplicateKey", ReplicateKeyRequest, Empty),
+            Operation("RetireGrant", RetireGrantRequest, Empty, Effect.CHANGES),
+            Operation("RevokeGrant", RevokeGrantRequest, Empty, Effect.CHANGES),
             Operation("RotateKeyOnDemand", RotateKeyOnDemandRequest, RotateKeyOnDemandResponse, Effect.CHANGES),
+            Operation("ScheduleKeyDeletion", ScheduleKeyDeletionRequest, ScheduleKeyDeletionResponse, Effect.CHANGES),
+            Operation("TagResource", TagResourceRequest, Empty, Effect.CHANGES),
+            Operation("UntagResource", UntagResourceRequest, Empty, Effect.CHANGES),
             Operation("UpdateAlias", UpdateAliasRequest, Empty, Effect.CHANGES),
+            Operation("UpdateCustomKeyStore", UpdateCustomKeyStoreRequest, Empty),
+            Operation("UpdateKeyDescription", UpdateKeyDescriptionRequest, Empty, Effect.CHANGES),
+            Operation("UpdatePrimaryRegion", UpdatePrimaryRegionRequest, Empty),
         )
     }
 )

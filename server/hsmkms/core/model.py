@@ -97,6 +97,28 @@ class IncludeKeyMaterial(StrEnum):
     ALL_KEY_MATERIAL = "ALL_KEY_MATERIAL"
 
 
+class GrantOperation(StrEnum):
+    """What a grant can allow."""
+
+    DECRYPT = "Decrypt"
+    ENCRYPT = "Encrypt"
+    GENERATE_DATA_KEY = "GenerateDataKey"
+    GENERATE_DATA_KEY_WITHOUT_PLAINTEXT = "GenerateDataKeyWithoutPlaintext"
+    RE_ENCRYPT_FROM = "ReEncryptFrom"
+    RE_ENCRYPT_TO = "ReEncryptTo"
+    SIGN = "Sign"
+    VERIFY = "Verify"
+    GET_PUBLIC_KEY = "GetPublicKey"
+    CREATE_GRANT = "CreateGrant"
+    RETIRE_GRANT = "RetireGrant"
+    DESCRIBE_KEY = "DescribeKey"
+    GENERATE_DATA_KEY_PAIR = "GenerateDataKeyPair"
+    GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT = "GenerateDataKeyPairWithoutPlaintext"
+    GENERATE_MAC = "GenerateMac"
+    VERIFY_MAC = "VerifyMac"
+    DERIVE_SHARED_SECRET = "DeriveSharedSecret"  # noqa: S105 - the name of an operation
+
+
 class DryRunModifier(StrEnum):
     """What a dry run leaves out."""
 
@@ -110,7 +132,10 @@ class BackingKeyState(StrEnum):
     """Its row is written; the token may or may not hold the object. Never used."""
     ACTIVE = "Active"
     """On the token, its canary known."""
+    DESTROYING = "Destroying"
+    """Its KMS key is deleted; the token may or may not hold the object still. Never used."""
     DESTROYED = "Destroyed"
+    """Gone from the token; the row stays, so that its CKA_ID is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +185,13 @@ class Principal:
         name: The certificate's URI SAN, or its subject in RFC 4514 form.
         account: The account that the principal belongs to.
         arn: The principal's ARN.
+        tags: Its tags, by key, for the condition key aws:PrincipalTag.
     """
 
     name: str
     account: str
     arn: str
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +237,10 @@ class KmsKey:
         created: Microseconds since 1970, UTC.
         updated: Microseconds since 1970, UTC.
         deletion_date: When it may be destroyed, in microseconds since 1970, if it is pending deletion.
+        pending_window_days: The waiting period that was asked for, in days, if it is pending deletion.
+        policy: Its key policy, as JSON text; empty for the default policy of its account.
+        rotation_period_days: How often it rotates by itself, in days; None if it does not.
+        next_rotation: When it rotates next by itself, in microseconds since 1970; None if it does not.
         tags: Its tags in the order of their keys.
     """
 
@@ -226,6 +257,10 @@ class KmsKey:
     created: int
     updated: int
     deletion_date: int | None = None
+    pending_window_days: int | None = None
+    policy: str = ""
+    rotation_period_days: int | None = None
+    next_rotation: int | None = None
     tags: tuple[Tag, ...] = ()
     uuid_bytes: bytes = field(init=False, default=b"")
 
@@ -259,3 +294,34 @@ class Alias:
     key_id: str
     created: int
     updated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A permission that a key gives to one principal.
+
+    Args:
+        scope: Account and Region of the key.
+        key_id: The key's id.
+        grant_id: 64 lower-case hex digits.
+        name: The name it was created with, or empty.
+        grantee_principal: ARN of who may use it.
+        retiring_principal: ARN of who may retire it, or empty.
+        issuing_account: ARN of the root of the account that created it.
+        operations: What it allows.
+        context_equals: The encryption context must be this one, if it is not None.
+        context_subset: The encryption context must hold these pairs, if it is not None.
+        created: Microseconds since 1970, UTC.
+    """
+
+    scope: Scope
+    key_id: str
+    grant_id: str
+    name: str
+    grantee_principal: str
+    retiring_principal: str
+    issuing_account: str
+    operations: tuple[GrantOperation, ...]
+    context_equals: Mapping[str, str] | None
+    context_subset: Mapping[str, str] | None
+    created: int

@@ -6,14 +6,16 @@ ones do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.commands import Decrypt, Encrypt, GenerateDataKey, KeyRef, Rewrap, Verify
 from hsmkms.core.messages import NO_CONTEXT
-from hsmkms.core.model import Alias, KeyState, KmsKey, Principal, RotationType, Scope
+from hsmkms.core.model import Alias, Grant, KeyState, KmsKey, Principal, RotationType, Scope, Tag
+from hsmkms.core.trail import Trail
+from hsmkms.core.usage import KeyUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Call:
         expiry_ns: The caller's deadline on CLOCK_MONOTONIC in nanoseconds, 0 for none.
         idempotency_key: What the caller sent to make a change repeatable, or None.
         source_address: Where the caller is, as the transport says.
+        trail: What the request touched, for its audit record: the operations write it.
     """
 
     principal: Principal
@@ -35,6 +38,7 @@ class Call:
     expiry_ns: int = 0
     idempotency_key: str | None = None
     source_address: str = ""
+    trail: Trail = field(default_factory=Trail, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +92,32 @@ class CatalogView(Protocol):
     def alias(self, scope: Scope, name: str) -> Alias | None:
         """Return the alias of that name, or None."""
 
+    def last_use(self, key_id: str) -> KeyUse | None:
+        """Return the last use of a key that the catalog knows of, or None where none was ever written."""
+
     def keys_after(self, scope: Scope, key_id: str, limit: int) -> Sequence[KmsKey]:
         """Return at most `limit` keys whose ids sort after `key_id` (empty for all), in order of their ids."""
 
+    def alias_names(self, scope: Scope, key_id: str) -> Sequence[str]:
+        """Return the names of a key's aliases."""
+
     def aliases_after(self, scope: Scope, name: str, limit: int, key_id: str | None = None) -> Sequence[Alias]:
         """Return at most `limit` aliases whose names sort after `name`, of one key if given, in order of their names."""
+
+    def grant(self, scope: Scope, key_id: str, grant_id: str) -> Grant | None:
+        """Return the living grant of that id on that key, or None."""
+
+    def grant_has_ended(self, grant_id: str) -> bool:
+        """Say whether a grant of that id was retired or revoked; for at least 24 hours after it was seen to end."""
+
+    def grants_to(self, key_id: str, name: str) -> Sequence[Grant]:
+        """Return the living grants of a key whose grantee has that name among its `core.grants.grantee_names`."""
+
+    def grants_after(self, key_id: str, grant_id: str, limit: int, grantee: str | None = None) -> Sequence[Grant]:
+        """Return at most `limit` grants of a key, to one grantee if given, whose ids sort after `grant_id`, in order of their ids."""
+
+    def retirable_grants_after(self, region: str, principal: str, grant_id: str, limit: int) -> Sequence[Grant]:
+        """Return at most `limit` grants in a Region with that retiring principal, whose ids sort after `grant_id`, in their order."""
 
 
 class CatalogChanges(Protocol):
@@ -113,10 +138,10 @@ class CatalogChanges(Protocol):
         """Write a key as Creating with its backing key, version 1, as Creating."""
 
     async def begin_rotation(self, mutation: Mutation, key: KmsKey, suite: Suite, rotation_type: RotationType) -> Begun:
-        """Write the next backing key as Creating.
+        """Write the next backing key as Creating; if it is AUTOMATIC, the date of the rotation after it too.
 
         Raises:
-            ConflictException: another backing key of this key is Creating.
+            ConflictException: another backing key of this key is Creating, or an AUTOMATIC rotation is not due.
             LimitExceededException: 25 on-demand rotations were made.
         """
 
@@ -128,6 +153,71 @@ class CatalogChanges(Protocol):
 
         Raises:
             KMSInvalidStateException: the key is in a state that allows neither.
+        """
+
+    async def schedule_deletion(
+        self, mutation: Mutation, key: KmsKey, deletion_date: int, window_days: int, answer: bytes
+    ) -> bytes:
+        """Make a key PendingDeletion until that time, in microseconds since 1970, and keep the answer.
+
+        Returns:
+            The answer, or the one given before under this idempotency key.
+
+        Raises:
+            KMSInvalidStateException: the key's state does not allow it.
+        """
+
+    async def cancel_deletion(self, mutation: Mutation, key: KmsKey, answer: bytes) -> bytes:
+        """Make a key that is PendingDeletion Disabled, and keep the answer.
+
+        Returns:
+            The answer, or the one given before under this idempotency key.
+
+        Raises:
+            KMSInvalidStateException: the key is not pending deletion.
+        """
+
+    async def enable_rotation(self, mutation: Mutation, key: KmsKey, period_days: int) -> None:
+        """Let a key rotate by itself every so many days; a key that does so with that period keeps its next date.
+
+        Raises:
+            DisabledException, KMSInvalidStateException: the key is not Enabled.
+        """
+
+    async def disable_rotation(self, mutation: Mutation, key: KmsKey) -> None:
+        """Let a key rotate by itself no longer.
+
+        Raises:
+            DisabledException, KMSInvalidStateException: the key is not Enabled.
+        """
+
+    async def set_description(self, mutation: Mutation, key: KmsKey, description: str) -> None:
+        """Change a key's description.
+
+        Raises:
+            KMSInvalidStateException: the key's state does not allow it.
+        """
+
+    async def set_policy(self, mutation: Mutation, key: KmsKey, policy: str) -> None:
+        """Replace a key's policy.
+
+        Raises:
+            NotFoundException: there is no such key.
+        """
+
+    async def tag(self, mutation: Mutation, key: KmsKey, tags: Sequence[Tag]) -> None:
+        """Give a key these tags; those that it has get the new values.
+
+        Raises:
+            KMSInvalidStateException: the key's state does not allow it.
+            LimitExceededException: it would have more than 50.
+        """
+
+    async def untag(self, mutation: Mutation, key: KmsKey, tag_keys: Sequence[str]) -> None:
+        """Take the tags of these keys from a key, those that it has.
+
+        Raises:
+            KMSInvalidStateException: the key's state does not allow it.
         """
 
     async def create_alias(self, mutation: Mutation, alias: Alias) -> None:
@@ -151,6 +241,26 @@ class CatalogChanges(Protocol):
 
         Raises:
             NotFoundException: there is none of that name.
+        """
+
+    async def create_grant(self, mutation: Mutation, grant: Grant, answer: Callable[[Grant], bytes]) -> bytes:
+        """Write a new grant, or find the one of the same name that is the same in all else; keep and return the answer.
+
+        Args:
+            mutation: The circumstances.
+            grant: The grant.
+            answer: Makes the answer, never empty, from the grant that there is then; called in another thread.
+
+        Raises:
+            DisabledException, KMSInvalidStateException: the key's state does not allow it.
+            LimitExceededException: the key, or the grantee on this key, has as many as it may.
+        """
+
+    async def end_grant(self, mutation: Mutation, scope: Scope, key_id: str, grant_id: str) -> None:
+        """Retire or revoke a grant.
+
+        Raises:
+            InvalidGrantIdException: that key has no such grant.
         """
 
 
@@ -204,7 +314,8 @@ class AuthorisationRequest:
         encryption_context: The context of this side.
         encryption_algorithm: The algorithm of this side, or empty.
         grant_tokens: The grant tokens sent.
-        conditions: Further condition keys and their values.
+        conditions: Further condition keys and their values; a tuple for a multi-valued key.
+        grant: The grant that would be created or retired, for kms:CreateGrant and kms:RetireGrant.
     """
 
     call: Call
@@ -215,14 +326,31 @@ class AuthorisationRequest:
     encryption_context: Mapping[str, str] = field(default_factory=lambda: NO_CONTEXT)
     encryption_algorithm: str = ""
     grant_tokens: tuple[str, ...] = ()
-    conditions: Mapping[str, str] = field(default_factory=lambda: NO_CONTEXT)
+    conditions: Mapping[str, str | tuple[str, ...]] = field(default_factory=lambda: NO_CONTEXT)
+    grant: Grant | None = None
 
 
 class Authorizer(Protocol):
     """Decides who may do what. What it does not allow is denied."""
 
     def allows(self, request: AuthorisationRequest) -> bool:
-        """Say whether the request is allowed."""
+        """Say whether the request is allowed.
+
+        Raises:
+            InvalidGrantTokenException: a grant token of the request is not valid.
+        """
+
+    def check_policy(self, request: AuthorisationRequest, policy: str, *, bypass: bool) -> None:
+        """Do nothing if a text is a key policy, and one under which the caller of a request could change it again.
+
+        Args:
+            request: The request that brings it.
+            policy: The text.
+            bypass: Whether the caller wants it even if it locks the caller out.
+
+        Raises:
+            MalformedPolicyDocumentException: it is none, or would lock the caller out.
+        """
 
 
 class Observer(Protocol):

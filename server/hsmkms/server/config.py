@@ -12,12 +12,15 @@ import tomllib
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PIN_CREDENTIAL = "hsm-kms-pin"
 """Name of the systemd credential that holds the PIN (`LoadCredential=hsm-kms-pin:…`)."""
+
+_SQLITE = "sqlite:///"
 
 Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\[\]:\s]+):[0-9]{1,5}$")]
 
@@ -36,6 +39,26 @@ class Service(_Section):
     partition: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "aws"
     region: Annotated[str, Field(pattern=r"^[a-z]{2,}(-[a-z]+)+-[0-9]+$")] = "eu-central-1"
     account: Annotated[str, Field(pattern=r"^[0-9]{12}$")] = "111122223333"
+
+
+class PrincipalEntry(_Section):
+    """Who a client is: its certificate's name, and what stands for it in policies."""
+
+    name: Annotated[str, Field(min_length=1, max_length=512)]
+    """The certificate's URI SAN or subject, exactly (`tls.principal` says which)."""
+    arn: Annotated[
+        str,
+        Field(max_length=2048, pattern=r"^arn:[a-z0-9-]+:(iam|sts)::[0-9]{12}:(user|role|assumed-role)/[\x21-\x7e]+$"),
+    ]
+    tags: dict[str, str] = {}
+    """For the condition key aws:PrincipalTag."""
+    policy_files: tuple[Path, ...] = ()
+    """Identity policies: AWS policy documents."""
+
+    @property
+    def account(self) -> str:
+        """The account in the ARN."""
+        return self.arn.split(":")[4]
 
 
 class Listen(_Section):
@@ -99,8 +122,31 @@ class Token(_Section):
 class Catalog(_Section):
     """The catalog."""
 
-    url: Annotated[str, Field(pattern=r"^sqlite:///.+")]
+    url: Annotated[str, Field(pattern=r"^(sqlite:///.+|postgresql://.*)$")]
+    """Without a password: that is in a file of its own, which libpq reads."""
     max_staleness_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+
+    @field_validator("url")
+    @classmethod
+    def _holds_no_password(cls, url: str) -> str:
+        parts = urlsplit(url)
+        names = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+        if parts.password is not None or names & {"password", "sslpassword"}:
+            raise ValueError("a password does not belong here: put it into a pass file (~/.pgpass, or PGPASSFILE)")
+        return url
+
+
+class Audit(_Section):
+    """The audit log."""
+
+    enabled: bool = True
+    directory: Path | None = None
+    """Where its files are; made if it is not there. Without it, `audit` beside the catalog's file."""
+    max_file_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20
+    """A new file is begun rather than write beyond this."""
+    anchor_every_records: Annotated[int, Field(ge=1)] = 10_000
+    anchor_every_s: Annotated[float, Field(ge=0.1, le=86400)] = 60.0
+    """An anchor is made after so many requests, and so long after a request that has none."""
 
 
 class Limits(_Section):
@@ -115,6 +161,9 @@ class Limits(_Section):
     reconcile_every_s: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
     creation_grace_s: Annotated[float, Field(ge=0, le=3600)] = 120.0
     """How old an unfinished creation must be before the reconciler takes it up."""
+    upkeep_every_s: Annotated[float, Field(ge=0.1, le=300)] = 60.0
+    """How often the service writes its heartbeat, rotates the keys that are due, deletes those whose waiting period has passed, and keeps
+    the last uses of keys."""
 
 
 class Log(_Section):
@@ -127,15 +176,34 @@ class Log(_Section):
 class Config(BaseSettings):
     """The whole configuration."""
 
-    model_config = SettingsConfigDict(env_prefix="HSM_KMS_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HSM_KMS_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     service: Service = Service()
     listen: Listen = Listen()
     tls: Tls
     token: Token
     catalog: Catalog
+    audit: Audit = Audit()
     limits: Limits = Limits()
     log: Log = Log()
+    principals: tuple[PrincipalEntry, ...] = ()
+    """Who may call at all; a certificate whose name is not here gets nothing."""
+
+    @field_validator("principals")
+    @classmethod
+    def _are_unambiguous(cls, principals: tuple[PrincipalEntry, ...]) -> tuple[PrincipalEntry, ...]:
+        names = [principal.name for principal in principals]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} is there twice")
+        first: dict[str, PrincipalEntry] = {}
+        for entry in principals:
+            known = first.setdefault(entry.arn, entry)
+            if (known.tags, known.policy_files) != (entry.tags, entry.policy_files):
+                raise ValueError(f"{entry.arn} is there with different tags or policy_files")
+        return principals
 
     @field_validator("listen")
     @classmethod
@@ -144,6 +212,20 @@ class Config(BaseSettings):
             if int(address.rpartition(":")[2]) > 65535:
                 raise ValueError(f"{address}: a port is at most 65535")
         return listen
+
+    def audit_directory(self) -> Path:
+        """Return where the audit log's files are.
+
+        Raises:
+            ConfigError: the configuration does not say, and the catalog is no file beside which they could be.
+        """
+        if self.audit.directory is not None:
+            return self.audit.directory
+        if not self.catalog.url.startswith(_SQLITE):
+            raise ConfigError(
+                "audit.directory is not set, and the catalog is no file beside which the audit log could be"
+            )
+        return Path(self.catalog.url.removeprefix(_SQLITE)).parent / "audit"
 
     @classmethod
     def settings_customise_sources(
@@ -189,6 +271,7 @@ _PATHS = (
     ("tls", "client_ca_file"),
     ("token", "pin_file"),
     ("token", "lock_file"),
+    ("audit", "directory"),
 )
 
 
@@ -197,4 +280,9 @@ def _absolute(document: dict[str, Any], folder: Path) -> dict[str, Any]:
         table = document.get(section)
         if isinstance(table, dict) and isinstance(table.get(name), str):
             table[name] = str(folder / table[name])
+    principals = document.get("principals")
+    for entry in principals if isinstance(principals, list) else ():
+        files = entry.get("policy_files") if isinstance(entry, dict) else None
+        if isinstance(files, list):
+            entry["policy_files"] = [str(folder / file) if isinstance(file, str) else file for file in files]
     return document

@@ -1,4 +1,4 @@
-"""Whether the service can do its work: a canary re-encrypted under a key of the service's own, once a second.
+"""Whether the service can do its work: a canary re-encrypted under a key of the service's own, and the audit log, once a second.
 
 With its folder gone a token may still answer with random bytes and session keys, so nothing less than unwrapping with a token key
 counts (docs/operations.md).
@@ -30,14 +30,22 @@ class HealthMonitor:
         token: The token.
         key: A service key, whose canary is re-encrypted.
         changed: Is told when the service becomes ready or stops being so.
+        other_trouble: Why the service is not ready for reasons beside the token, or an empty text.
     """
 
-    def __init__(self, token: WorkerToken, key: KeyRef, changed: Callable[[bool], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        token: WorkerToken,
+        key: KeyRef,
+        changed: Callable[[bool], Awaitable[None]],
+        other_trouble: Callable[[], str] = str,
+    ) -> None:
         self._token = token
         digest = canary_digest(key.cka_id[:KEY_UUID_BYTES])
         self._canary = key.canary
         self._rewrap = Rewrap(key, digest, key.canary, key, digest)
         self._changed = changed
+        self._other_trouble = other_trouble
         self._trouble = "starting"
 
     @property
@@ -46,7 +54,7 @@ class HealthMonitor:
         return self._trouble
 
     async def check(self) -> bool:
-        """Ask the token once; return whether it did what it should."""
+        """Ask the token once; return whether it did what it should, and nothing else is in the way."""
         trouble = ""
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -58,6 +66,7 @@ class HealthMonitor:
         except KmsError as error:
             trouble = "the token cannot be used"
             _log.debug("health check failed", error=error.code, detail=error.detail)
+        trouble = trouble or self._other_trouble()
         await self._report(trouble)
         return not trouble
 

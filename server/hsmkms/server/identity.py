@@ -1,28 +1,23 @@
-"""Who a client is: what its certificate says, and what it may do.
+"""Who a client is: what its certificate says, and which principal the configuration makes of that.
 
-Until policies come, every client that the configured authority has certified may do everything in the service's one account, and the
-README says so. A certificate that does not say clearly who its holder is gets nothing.
+A certificate that does not say clearly who its holder is gets nothing, and so does one whose name is not in the table.
 """
 
 from __future__ import annotations
 
 import functools
-import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
 from cryptography import x509
 
-from hsmkms.core.errors import UnauthenticatedException
+from hsmkms.core.errors import AccessDeniedException, UnauthenticatedException
 from hsmkms.core.model import Principal
-from hsmkms.core.ports import AuthorisationRequest
 
 MAX_NAME_CHARACTERS: Final = 512
 KNOWN_CERTIFICATES: Final = 1024
-_IN_ARN: Final = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
-"""What stands for itself in a principal's ARN, beside letters, digits and `-._~`: printable ASCII without the percent sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +37,18 @@ class Authenticator:
     """Makes principals from client certificates that TLS has verified.
 
     Args:
-        partition: The partition of ARNs.
-        account: The account that every principal belongs to.
+        principals: The principals by the name that their certificates have.
         source: What names a client: its one URI SAN, or its subject.
         now: The time, UTC.
     """
 
     def __init__(
-        self, partition: str, account: str, source: Literal["uri-san", "subject"], now: Callable[[], datetime]
+        self,
+        principals: Mapping[str, Principal],
+        source: Literal["uri-san", "subject"],
+        now: Callable[[], datetime],
     ) -> None:
-        self._partition = partition
-        self._account = account
+        self._principals = principals
         self._source = source
         self._now = now
         self._known = functools.lru_cache(KNOWN_CERTIFICATES)(self._read)
@@ -65,6 +61,7 @@ class Authenticator:
 
         Raises:
             UnauthenticatedException: it names nobody clearly, or has expired since the connection was made.
+            AccessDeniedException: its name is not in the table.
         """
         identity = self._known(certificate_pem)
         if identity.expires <= self._now():
@@ -81,9 +78,12 @@ class Authenticator:
             raise UnauthenticatedException(
                 f"The client certificate's name is empty or longer than {MAX_NAME_CHARACTERS} characters."
             )
-        # Percent-encoded, the percent sign too: two names never share an ARN, which stands for the principal everywhere.
-        arn = f"arn:{self._partition}:iam::{self._account}:user/{urllib.parse.quote(name, safe=_IN_ARN)}"
-        return Identity(Principal(name, self._account, arn), certificate.not_valid_after_utc)
+        principal = self._principals.get(name)
+        if principal is None:
+            raise AccessDeniedException(
+                "The client certificate's name is not in the service's table of principals.", detail=f"name {name!r}"
+            )
+        return Identity(principal, certificate.not_valid_after_utc)
 
     @staticmethod
     def _uri(certificate: x509.Certificate) -> str:
@@ -101,12 +101,3 @@ class Authenticator:
     @staticmethod
     def _subject(certificate: x509.Certificate) -> str:
         return certificate.subject.rfc4514_string()
-
-
-class CertifiedClients:
-    """`core.ports.Authorizer`: whoever was authenticated may do everything in the service's own account."""
-
-    def allows(self, request: AuthorisationRequest) -> bool:
-        """Say whether the caller's account is the resource's."""
-        key = request.key
-        return key is None or key.scope.account == request.call.principal.account

@@ -38,3 +38,8 @@ def configure(level: str, form: Literal["json", "text"]) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+
+
+def name_front(number: int) -> None:
+    """Have every line of this process say which of several fronts it is of."""
+    structlog.contextvars.bind_contextvars(front=number)

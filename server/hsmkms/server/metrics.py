@@ -10,9 +10,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hsmkms.core.audit import RecordType
 from hsmkms.core.messages import OPERATIONS
 from hsmkms.core.statistics import BUCKETS, CallStatistics, WorkerStatistics
+from hsmkms.server.catalog.heartbeats import Beat, Doubt
+from hsmkms.server.deleter import Deletions
 from hsmkms.server.reconciler import Report
+from hsmkms.server.rotation_scheduler import Rotations
 
 _REQUEST_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 5.0, 30.0)
 
@@ -59,6 +63,43 @@ class Metrics:
             ["finding"],
             registry=registry,
         )
+        self._audit_records = Counter(
+            "hsm_kms_audit_records", "Records of the audit log, by type.", ["type"], registry=registry
+        )
+        self._audit_kinds = {kind.value: self._audit_records.labels(kind.value) for kind in RecordType}
+        self._audit_lost = Counter(
+            "hsm_kms_audit_lost_records", "Refused requests that the audit log has only as a number.", registry=registry
+        )
+        self._audit_failures = Counter(
+            "hsm_kms_audit_write_failures", "Failed attempts to write the audit log.", registry=registry
+        )
+        rotations = Counter(
+            "hsm_kms_automatic_rotations", "Rotations by date, by how they ended.", ["result"], registry=registry
+        )
+        self._rotated, self._not_rotated = rotations.labels("rotated"), rotations.labels("failed")
+        self._deleted = Counter(
+            "hsm_kms_deleted_keys", "KMS keys deleted after their waiting period.", registry=registry
+        )
+        destroyed = Counter(
+            "hsm_kms_destroyed_backing_keys",
+            "Backing keys of deleted keys that the token was to destroy, by how that ended.",
+            ["result"],
+            registry=registry,
+        )
+        self._destroyed, self._not_destroyed = destroyed.labels("destroyed"), destroyed.labels("failed")
+        self._held_back = Gauge(
+            "hsm_kms_held_back_deletions",
+            "KMS keys whose deletion date has come and that are kept, since it is not certain that their waiting period has passed.",
+            registry=registry,
+        )
+        self._doubts = Counter(
+            "hsm_kms_clock_doubts", "Heartbeats that found a clock in doubt, by why.", ["doubt"], registry=registry
+        )
+        for doubt in Doubt:
+            self._doubts.labels(doubt)
+        self._clock_settled = Gauge(
+            "hsm_kms_clock_settled", "Whether no clock was in doubt lately: 1 or 0.", registry=registry
+        )
         self._calls = _TokenCalls()
         registry.register(self._calls)
 
@@ -93,9 +134,52 @@ class Metrics:
         gauge = Gauge("hsm_kms_token_queue_depth", "Commands that wait for a token worker.", registry=self.registry)
         gauge.set_function(depth)
 
+    def audit_recorded(self, kind: str) -> None:
+        """Count a record of the audit log."""
+        self._audit_kinds[kind].inc()
+
+    def audit_lost(self) -> None:
+        """Count a refused request that could not be recorded."""
+        self._audit_lost.inc()
+
+    def audit_failed(self) -> None:
+        """Count a failed attempt to write the audit log."""
+        self._audit_failures.inc()
+
+    def watch_audit(self, trouble: Callable[[], str], pending_bytes: Callable[[], int]) -> None:
+        """Show whether the audit log can be written, and how much of it waits for the disk."""
+        writable = Gauge(
+            "hsm_kms_audit_writable", "Whether the audit log can be written: 1 or 0.", registry=self.registry
+        )
+        writable.set_function(lambda: 0 if trouble() else 1)
+        pending = Gauge(
+            "hsm_kms_audit_pending_bytes",
+            "Bytes of audit records that are not on the disk yet.",
+            registry=self.registry,
+        )
+        pending.set_function(pending_bytes)
+
     def ready(self, *, is_ready: bool) -> None:
         """Show whether the token can be used."""
         self._ready.set(1 if is_ready else 0)
+
+    def rotations(self, rotations: Rotations) -> None:
+        """Count what a run of the rotation scheduler did."""
+        self._rotated.inc(len(rotations.rotated))
+        self._not_rotated.inc(len(rotations.failed))
+
+    def deletions(self, deletions: Deletions) -> None:
+        """Count what a run of the deleter did."""
+        self._deleted.inc(len(deletions.deleted))
+        self._destroyed.inc(len(deletions.destroyed))
+        self._not_destroyed.inc(len(deletions.failed))
+        self._held_back.set(len(deletions.held_back))
+
+    def beat(self, beat: Beat) -> None:
+        """Show what a heartbeat found."""
+        for doubt in beat.doubts:
+            self._doubts.labels(doubt).inc()
+        self._clock_settled.set(1 if beat.settled else 0)
 
     def reconciled(self, report: Report) -> None:
         """Show what the last reconciliation found."""

@@ -1,4 +1,4 @@
-"""What operators run: `serve`, `token init`, `token info`.
+"""What operators run: `serve`, `token init`, `token info`, `audit verify`.
 
 The service and everything that knows PKCS#11 are imported inside the commands, so that the command line starts quickly and a client's
 machine loads neither.
@@ -8,28 +8,43 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import getpass
 import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hsmkms.cli.exits import CommandFailed, ExitCode
 from hsmkms.cli.parser import Commands
+from hsmkms.server import catalog_commands
+
+if TYPE_CHECKING:
+    from hsmkms.core.audit_verification import Report
 
 CONFIG_VARIABLE: Final = "HSM_KMS_CONFIG"
 _PIN_BYTES: Final = 24
+NOT_WHOLE: Final = 2
+"""Exit code of `audit verify` for a log that is not whole."""
 
 
 def add_commands(commands: Commands) -> None:
-    """Add `serve` and `token` to the program's commands."""
+    """Add `serve`, `token`, `catalog` and `audit` to the program's commands."""
     serve = commands.add_parser(
         "serve",
         help="run the service",
         description="Run the key management service until SIGTERM or Ctrl-C, which let requests under way finish.",
     )
     _add_config(serve)
+    serve.add_argument(
+        "--fronts",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run N front processes on one port; token.workers is divided among them (default 1)",
+    )
+    serve.add_argument("--front", type=int, help=argparse.SUPPRESS)  # one of several: `fronts` starts it so
     serve.set_defaults(run=_serve)
 
     token = commands.add_parser("token", help="make a token, or see what one can do")
@@ -71,6 +86,27 @@ def add_commands(commands: Commands) -> None:
     info.add_argument("--output", choices=("table", "json"), default="table", help="form of the answer (default table)")
     info.set_defaults(run=_token_info)
 
+    catalog_commands.add_commands(commands, _add_config)
+
+    audit = commands.add_parser("audit", help="check the audit log")
+    verbs = audit.add_commands()
+    verify = verbs.add_parser(
+        "verify",
+        help="see whether an audit log is whole",
+        description=(
+            "Check that no record of an audit log was changed, removed, reordered or appended, and say which one was. "
+            "With --config, the token confirms the anchors too; without it, a chain that was rewritten as a whole "
+            "passes. Exit code 0 if the log is whole, 2 if it is not."
+        ),
+        epilog="example: hsm-kms audit verify --config /etc/hsm-kms/hsm-kms.toml /var/lib/hsm-kms/audit",
+    )
+    verify.add_argument("files", nargs="+", type=Path, metavar="FILE", help="files of the log, or folders of them")
+    verify.add_argument(
+        "--partial", action="store_true", help="the first files of a chain may be missing: they were archived elsewhere"
+    )
+    _add_config(verify, required=False)
+    verify.set_defaults(run=_audit_verify)
+
 
 def _add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     default = os.environ.get(CONFIG_VARIABLE)
@@ -99,10 +135,27 @@ def _serve(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         raise _failed(error) from error
     log.configure(config.log.level, config.log.format)
+    from hsmkms.server import fronts
+
+    if not 1 <= arguments.fronts <= fronts.MAX_FRONTS:
+        raise CommandFailed(f"--fronts: 1 to {fronts.MAX_FRONTS}, not {arguments.fronts}", ExitCode.USAGE)
+    if arguments.fronts > 1:
+        try:
+            asyncio.run(fronts.serve_fronts(config, arguments.config, arguments.fronts))
+        except ConfigError as error:
+            raise _failed(error) from error
+        except fronts.FrontFailed as error:
+            raise CommandFailed(
+                "a front could not start: see the lines before this one", ExitCode.CONFIGURATION
+            ) from error
+        return 0
+    if arguments.front is not None:
+        fronts.follow_parent()
+        log.name_front(arguments.front)
     from hsmkms.server import app
 
     try:
-        asyncio.run(app.serve(config))
+        asyncio.run(app.serve(config, arguments.front))
     except app.StartError as error:
         raise _failed(error) from error
     return 0
@@ -160,3 +213,49 @@ def _token_info(arguments: argparse.Namespace) -> int:
         raise _failed(error) from error
     sys.stdout.write(text)
     return 0
+
+
+def _audit_verify(arguments: argparse.Namespace) -> int:
+    from hsmkms.core import audit_verification
+    from hsmkms.server.audit.files import PATTERN
+
+    paths = [path for given in arguments.files for path in (sorted(given.glob(PATTERN)) if given.is_dir() else [given])]
+    if not paths:
+        raise CommandFailed(f"no {PATTERN} in {' '.join(map(str, arguments.files))}", ExitCode.USAGE)
+    try:
+        with contextlib.ExitStack() as stack:
+            opened = [(str(path), stack.enter_context(path.open("rb"))) for path in dict.fromkeys(paths)]
+            report = audit_verification.verify(opened, partial=arguments.partial)
+    except OSError as error:
+        raise _failed(f"{error.filename}: {error.strerror}") from error
+    if arguments.config is None:
+        anchors = "the anchors were not checked: give --config to have the token confirm them"
+    else:
+        anchors = _confirm_anchors(arguments.config, report)
+    for finding in report.findings:
+        sys.stdout.write(f"{finding}\n")
+    for note in (*report.notes, anchors):
+        sys.stdout.write(f"note: {note}\n")
+    counts = f"{report.records} records, {len(report.last_records)} chains, {len(report.anchors)} anchors"
+    verdict = f"NOT WHOLE: {len(report.findings)} findings" if report.findings else "whole"
+    sys.stdout.write(f"{counts}: {verdict}\n")
+    return NOT_WHOLE if report.findings else ExitCode.OK
+
+
+def _confirm_anchors(config_file: Path, report: Report) -> str:
+    """Have the token confirm the anchors; return a note on what was done."""
+    from hsmkms.core import audit_verification
+    from hsmkms.server import app, log
+    from hsmkms.server.config import ConfigError, load
+
+    log.configure("error", "text")
+    try:
+        config = load(config_file)
+        answer = asyncio.run(app.audit_macs(config, [anchor.digest for anchor in report.anchors]))
+    except (ConfigError, app.StartError) as error:
+        raise _failed(error) from error
+    audit_verification.confirm(report, answer.macs)
+    foreign = report.deployments - {answer.deployment_id}
+    if foreign:
+        return f"of deployment {', '.join(sorted(foreign))}; the configuration is of deployment {answer.deployment_id}"
+    return f"the token of deployment {answer.deployment_id} was asked about each anchor"

@@ -14,7 +14,22 @@ from typing import Any, Final
 
 from hsmkms.core import aws_json, members
 from hsmkms.core.messages import OPERATIONS, Effect
-from hsmkms.core.operations import aliases, data_keys, encrypt, keys, reencrypt, rotations
+from hsmkms.core.operations import (
+    aliases,
+    data_keys,
+    deletion,
+    descriptions,
+    encrypt,
+    grants,
+    inapplicable,
+    keys,
+    policies,
+    reencrypt,
+    rotation_schedule,
+    rotations,
+    tags,
+    usage,
+)
 from hsmkms.core.operations.environment import Environment, mutation
 from hsmkms.core.ports import Call
 
@@ -22,23 +37,49 @@ Handler = Callable[[Environment, Call, Any], Awaitable[Any]]
 
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
     {
+        "CancelKeyDeletion": deletion.cancel_key_deletion,
+        "ConnectCustomKeyStore": inapplicable.refuse,
         "CreateAlias": aliases.create_alias,
+        "CreateCustomKeyStore": inapplicable.refuse,
+        "CreateGrant": grants.create_grant,
         "CreateKey": keys.create_key,
         "Decrypt": encrypt.decrypt,
         "DeleteAlias": aliases.delete_alias,
+        "DeleteCustomKeyStore": inapplicable.refuse,
+        "DescribeCustomKeyStores": inapplicable.refuse,
         "DescribeKey": keys.describe_key,
         "DisableKey": keys.disable_key,
+        "DisableKeyRotation": rotation_schedule.disable_key_rotation,
+        "DisconnectCustomKeyStore": inapplicable.refuse,
         "EnableKey": keys.enable_key,
+        "EnableKeyRotation": rotation_schedule.enable_key_rotation,
         "Encrypt": encrypt.encrypt,
         "GenerateDataKey": data_keys.generate_data_key,
         "GenerateDataKeyWithoutPlaintext": data_keys.generate_data_key_without_plaintext,
         "GenerateRandom": data_keys.generate_random,
+        "GetKeyLastUsage": usage.get_key_last_usage,
+        "GetKeyPolicy": policies.get_key_policy,
+        "GetKeyRotationStatus": rotation_schedule.get_key_rotation_status,
         "ListAliases": aliases.list_aliases,
+        "ListGrants": grants.list_grants,
+        "ListKeyPolicies": policies.list_key_policies,
         "ListKeyRotations": rotations.list_key_rotations,
         "ListKeys": keys.list_keys,
+        "ListResourceTags": tags.list_resource_tags,
+        "ListRetirableGrants": grants.list_retirable_grants,
+        "PutKeyPolicy": policies.put_key_policy,
         "ReEncrypt": reencrypt.re_encrypt,
+        "ReplicateKey": inapplicable.refuse,
+        "RetireGrant": grants.retire_grant,
+        "RevokeGrant": grants.revoke_grant,
         "RotateKeyOnDemand": rotations.rotate_key_on_demand,
+        "ScheduleKeyDeletion": deletion.schedule_key_deletion,
+        "TagResource": tags.tag_resource,
+        "UntagResource": tags.untag_resource,
         "UpdateAlias": aliases.update_alias,
+        "UpdateCustomKeyStore": inapplicable.refuse,
+        "UpdateKeyDescription": descriptions.update_key_description,
+        "UpdatePrimaryRegion": inapplicable.refuse,
     }
 )
 """The coroutine of each operation; `OPERATIONS` and this table have the same names."""

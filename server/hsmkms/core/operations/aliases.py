@@ -38,7 +38,7 @@ async def create_alias(environment: Environment, call: Call, request: CreateAlia
     target = _target(environment, call, request.target_key_id, "kms:CreateAlias")
     authorise(environment, call, "kms:CreateAlias", alias_arn(environment.partition, call.scope, name))
     authorise(environment, call, "kms:CreateAlias", target)
-    require_state(target, disabled_too=True)
+    require_state(target, "CreateAlias")
     now = environment.clock.now_us()
     await environment.changes.create_alias(
         mutation(call, "CreateAlias", request), Alias(call.scope, name, target.key.key_id, now, now)
@@ -58,7 +58,7 @@ async def update_alias(environment: Environment, call: Call, request: UpdateAlia
     authorise(environment, call, "kms:UpdateAlias", alias_arn(environment.partition, call.scope, name))
     authorise(environment, call, "kms:UpdateAlias", _of_alias(environment, call, name))
     authorise(environment, call, "kms:UpdateAlias", target)
-    require_state(target, disabled_too=True)
+    require_state(target, "UpdateAlias")
     await environment.changes.update_alias(mutation(call, "UpdateAlias", request), call.scope, name, target.key.key_id)
     return Empty()
 
@@ -138,4 +138,4 @@ def _of_alias(environment: Environment, call: Call, name: str) -> NamedKey:
     key = environment.view.key(call.scope, alias.key_id) if alias else None
     if key is None:
         raise alias_not_found(environment, call.scope, name)
-    return named(environment, key, name)
+    return named(environment, call, key, name)

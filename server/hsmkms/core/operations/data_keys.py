@@ -19,6 +19,7 @@ from hsmkms.core.model import DataKeySpec
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.operations.judge import authorise, null_member, refuse_dry_run
 from hsmkms.core.operations.seal import Sealing, sealing_key
+from hsmkms.core.operations.usage import note_use
 from hsmkms.core.ports import Call
 
 _LENGTHS: Final[Mapping[DataKeySpec, int]] = {DataKeySpec.AES_128: 16, DataKeySpec.AES_256: 32}
@@ -68,6 +69,7 @@ async def _generate(
     header = sealing.header(environment, length)
     command = GenerateDataKey(sealing.reference, header, sealing.context, int(with_plaintext))
     body, plaintext = await environment.token.generate_data_key(call, command)
+    note_use(environment, call, action.removeprefix("kms:"), sealing.target.key)
     return sealing, header + body, plaintext
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from hsmkms.core.ciphertext import derivation_digest, parse, sealed_digest
 from hsmkms.core.commands import Decrypt, Encrypt, Verify
 from hsmkms.core.context import canonical
-from hsmkms.core.errors import IncorrectKeyException
 from hsmkms.core.messages import DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse
 from hsmkms.core.model import EncryptionAlgorithm
 from hsmkms.core.operations.environment import Environment
-from hsmkms.core.operations.identify import NO_SUCH_KEY_FOR_CIPHERTEXT, key_of_ciphertext, reference, resolve
+from hsmkms.core.operations.identify import reference
 from hsmkms.core.operations.judge import (
     Side,
     algorithm_or_default,
@@ -20,8 +19,9 @@ from hsmkms.core.operations.judge import (
     require_state,
     require_usage,
 )
-from hsmkms.core.operations.open import INCORRECT_KEY, backing_key_of, required_blob
+from hsmkms.core.operations.open import backing_key_of, key_to_open, require_named_key, required_blob
 from hsmkms.core.operations.seal import sealing_key
+from hsmkms.core.operations.usage import note_use
 from hsmkms.core.ports import Call
 
 _DECRYPT = "kms:Decrypt"
@@ -42,6 +42,7 @@ async def encrypt(environment: Environment, call: Call, request: EncryptRequest)
     assert request.plaintext is not None, "its constraint says that it is required"
     header = sealing.header(environment, len(request.plaintext))
     body = await environment.token.encrypt(call, Encrypt(sealing.reference, header, sealing.context, request.plaintext))
+    note_use(environment, call, "Encrypt", sealing.target.key)
     return EncryptResponse(header + body, sealing.target.arn, algorithm)
 
 
@@ -62,17 +63,11 @@ async def decrypt(environment: Environment, call: Call, request: DecryptRequest)
         raise null_member("keyId")
     ciphertext = parse(blob) if symmetric and blob is not None else None
 
-    if request.key_id is not None:
-        target, refusal = resolve(environment, call, request.key_id, _DECRYPT), ""
-    else:
-        assert ciphertext is not None, "without a ciphertext, KeyId was required above"
-        target = key_of_ciphertext(environment, call, ciphertext.header.key_uuid)
-        refusal = NO_SUCH_KEY_FOR_CIPHERTEXT
+    target, refusal = key_to_open(environment, call, request.key_id, ciphertext, _DECRYPT)
     side = Side(request.encryption_context, algorithm, request.grant_tokens)
     authorise(environment, call, _DECRYPT, target, side, refusal=refusal)
-    if ciphertext is not None and ciphertext.header.key_uuid != target.key.uuid_bytes:
-        raise IncorrectKeyException(INCORRECT_KEY)
-    require_state(target)
+    require_named_key(ciphertext, target)
+    require_state(target, "Decrypt")
     require_usage(target)
     require_algorithm(target, algorithm)
     if ciphertext is None:
@@ -89,4 +84,5 @@ async def decrypt(environment: Environment, call: Call, request: DecryptRequest)
     plaintext = await environment.token.decrypt(
         call, Decrypt(source, digest, header, ciphertext.wrapped, ciphertext.sealed)
     )
+    note_use(environment, call, "Decrypt", target.key)
     return DecryptResponse(target.arn, plaintext, algorithm, opened.material_id)

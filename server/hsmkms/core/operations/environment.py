@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from hsmkms.core import aws_json
 from hsmkms.core.creations import Creations
+from hsmkms.core.grant_tokens import GrantTokens
 from hsmkms.core.ports import (
     Authorizer,
     Call,
@@ -22,6 +23,7 @@ from hsmkms.core.ports import (
     Observer,
     Token,
 )
+from hsmkms.core.usage import KeyUses
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,6 +43,8 @@ class Environment:
         entropy: Salts and key ids.
         clock: The time.
         observer: Counts what the operations tell it.
+        grant_tokens: Issues grant tokens and reads them.
+        uses: Notes which keys were used.
     """
 
     partition: str
@@ -53,6 +57,8 @@ class Environment:
     entropy: Entropy
     clock: Clock
     observer: Observer
+    grant_tokens: GrantTokens
+    uses: KeyUses = field(default_factory=KeyUses)
 
 
 def mutation(call: Call, operation: str, request: Any) -> Mutation:

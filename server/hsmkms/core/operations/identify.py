@@ -30,20 +30,27 @@ class NamedKey:
         key: The key.
         arn: Its ARN.
         alias: The alias it was named by, with `alias/`, or empty.
+        asked_for: What a refusal names: the key's ARN, or for another account's key what the caller sent, so that a refusal tells
+            nothing that the caller did not know.
     """
 
     key: KmsKey
     arn: str
     alias: str = ""
+    asked_for: str = ""
 
 
-def named(environment: Environment, key: KmsKey, alias: str = "") -> NamedKey:
-    """Return a key with its ARN."""
-    return NamedKey(key, key_arn(environment.partition, key.scope, key.key_id), alias)
+def named(
+    environment: Environment, call: Call, key: KmsKey, alias: str = "", *, foreign_identifier: str = ""
+) -> NamedKey:
+    """Return a key with its ARN, and note in the call's trail that the request touched it: the audit record lists it."""
+    arn = key_arn(environment.partition, key.scope, key.key_id)
+    call.trail.touch(arn)
+    return NamedKey(key, arn, alias, foreign_identifier or arn)
 
 
 def resolve(environment: Environment, call: Call, identifier: str, action: str) -> NamedKey:
-    """Find the key that a caller named, by key ID, key ARN, alias or alias ARN.
+    """Find the key that a caller named, by key ID, key ARN, alias or alias ARN, in the caller's account or, by ARN, in another.
 
     Args:
         environment: The ports.
@@ -53,68 +60,84 @@ def resolve(environment: Environment, call: Call, identifier: str, action: str) 
 
     Raises:
         NotFoundException: there is no such key or alias in the caller's account, or the ARN is of another Region.
-        AccessDeniedException: the ARN is of another account.
+        AccessDeniedException: there is no such key or alias in the other account.
     """
-    arn = _own_arn(environment, call, identifier, action)
-    name = identifier if arn is None else arn
+    scope, name = _place(environment, call, identifier)
     if name.startswith("alias/"):
-        alias = environment.view.alias(call.scope, name)
-        key = environment.view.key(call.scope, alias.key_id) if alias else None
-        if key is None:
-            raise alias_not_found(environment, call.scope, name)
-        return named(environment, key, name)
-    return _by_id(environment, call, name if arn is None else name.removeprefix("key/"), identifier)
+        return _by_alias(environment, call, scope, name, identifier, action)
+    return _by_id(environment, call, scope, name, identifier, action)
 
 
-def resolve_key_only(environment: Environment, call: Call, identifier: str, action: str) -> NamedKey:
+def resolve_key_only(
+    environment: Environment, call: Call, identifier: str, action: str, *, cross_account: bool = False
+) -> NamedKey:
     """Find the key that a caller named by key ID or key ARN, for operations that take no alias.
+
+    Args:
+        environment: The ports.
+        call: The caller.
+        identifier: What the caller sent.
+        action: What the caller wants to do, for the text when a foreign key is refused.
+        cross_account: Whether the operation is possible with another account's key.
 
     Raises:
         NotFoundException: there is no such key, or an alias was given.
-        AccessDeniedException: the ARN is of another account.
+        AccessDeniedException: the ARN is of another account, and the key is unknown or the operation not for such keys.
     """
-    arn = _own_arn(environment, call, identifier, action)
-    name = identifier if arn is None else arn
+    scope, name = _place(environment, call, identifier)
+    if scope != call.scope and not cross_account:
+        raise denied(call, action, identifier)
     if name.startswith("alias/"):
         raise NotFoundException(
             f"Invalid keyId '{shown(identifier)}': name the key by its key ID or key ARN, not by an alias"
         )
-    return _by_id(environment, call, name if arn is None else name.removeprefix("key/"), identifier)
+    return _by_id(environment, call, scope, name, identifier, action)
 
 
-def _own_arn(environment: Environment, call: Call, identifier: str, action: str) -> str | None:
-    """Return the resource that an ARN of the caller's own account and Region names, or None if it is no ARN."""
+def _place(environment: Environment, call: Call, identifier: str) -> tuple[Scope, str]:
+    """Return where an identifier is to be looked up, and the key ID or alias that it names there."""
     if not identifier.startswith("arn:"):
-        return None
+        return call.scope, identifier
     arn = parse_arn(identifier)
     if arn is None or not arn.resource.startswith(("key/", "alias/")) or arn.partition != environment.partition:
         raise NotFoundException(f"Invalid keyId '{shown(identifier)}'")
     if arn.region != call.scope.region:
         raise NotFoundException(f"Invalid arn {arn.region}")
-    if arn.account != call.scope.account:
-        raise denied(call, action, identifier)
-    return arn.resource
+    return Scope(arn.account, arn.region), arn.resource.removeprefix("key/")
 
 
-def _by_id(environment: Environment, call: Call, key_id: str, identifier: str) -> NamedKey:
+def _by_alias(environment: Environment, call: Call, scope: Scope, name: str, identifier: str, action: str) -> NamedKey:
+    alias = environment.view.alias(scope, name)
+    key = environment.view.key(scope, alias.key_id) if alias else None
+    if key is None:
+        raise alias_not_found(environment, scope, name) if scope == call.scope else denied(call, action, identifier)
+    return named(environment, call, key, name, foreign_identifier="" if scope == call.scope else identifier)
+
+
+def _by_id(environment: Environment, call: Call, scope: Scope, key_id: str, identifier: str, action: str) -> NamedKey:
+    if scope != call.scope:
+        key = environment.view.key(scope, key_id)
+        if key is None:
+            raise denied(call, action, identifier)
+        return named(environment, call, key, foreign_identifier=identifier)
     if not _KEY_ID.fullmatch(key_id):
         raise NotFoundException(f"Invalid keyId '{shown(identifier)}'")
-    key = environment.view.key(call.scope, key_id)
+    key = environment.view.key(scope, key_id)
     if key is None:
-        raise NotFoundException(f"Key '{key_arn(environment.partition, call.scope, key_id)}' does not exist")
-    return named(environment, key)
+        raise NotFoundException(f"Key '{key_arn(environment.partition, scope, key_id)}' does not exist")
+    return named(environment, call, key)
 
 
 def key_of_ciphertext(environment: Environment, call: Call, key_uuid: bytes) -> NamedKey:
-    """Find the key that a ciphertext names.
+    """Find the key that a ciphertext names, in whatever account.
 
     Raises:
-        AccessDeniedException: it is unknown or of another account; the text does not tell which.
+        AccessDeniedException: it is unknown, or of another Region; the text does not tell which.
     """
     key = environment.view.key_by_uuid(key_uuid)
-    if key is None or key.scope != call.scope:
+    if key is None or key.scope.region != call.scope.region:
         raise AccessDeniedException(NO_SUCH_KEY_FOR_CIPHERTEXT)
-    return named(environment, key)
+    return named(environment, call, key)
 
 
 def alias_not_found(environment: Environment, scope: Scope, name: str) -> NotFoundException:

@@ -6,27 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from hsmkms.core import key_states
 from hsmkms.core.errors import (
     AccessDeniedException,
-    DisabledException,
     DryRunOperationException,
     InvalidKeyUsageException,
     KmsError,
-    KMSInvalidStateException,
     ValidationException,
 )
 from hsmkms.core.messages import NO_CONTEXT
-from hsmkms.core.model import EncryptionAlgorithm, KeySpec, KeyState, KeyUsage
+from hsmkms.core.model import EncryptionAlgorithm, Grant, KeySpec, KeyUsage
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.operations.identify import NamedKey, denied
 from hsmkms.core.ports import AuthorisationRequest, Call
 
-_STATE_TEXTS: Final[Mapping[KeyState, str]] = {
-    KeyState.PENDING_DELETION: "is pending deletion.",
-    KeyState.PENDING_IMPORT: "is pending import.",
-    KeyState.CREATING: "is creating.",
-    KeyState.UNAVAILABLE: "is unavailable.",
-}
 ALGORITHMS_OF_SPEC: Final[Mapping[KeySpec, tuple[EncryptionAlgorithm, ...]]] = {
     KeySpec.SYMMETRIC_DEFAULT: (EncryptionAlgorithm.SYMMETRIC_DEFAULT,),
 }
@@ -40,13 +33,15 @@ class Side:
         encryption_context: Its encryption context.
         encryption_algorithm: Its algorithm, or empty.
         grant_tokens: The grant tokens of the request.
-        conditions: Further condition keys and their values.
+        conditions: Further condition keys and their values; a tuple for a multi-valued key.
+        grant: The grant that would be created or retired.
     """
 
     encryption_context: Mapping[str, str] = field(default_factory=lambda: NO_CONTEXT)
     encryption_algorithm: str = ""
     grant_tokens: tuple[str, ...] = ()
-    conditions: Mapping[str, str] = field(default_factory=lambda: NO_CONTEXT)
+    conditions: Mapping[str, str | tuple[str, ...]] = field(default_factory=lambda: NO_CONTEXT)
+    grant: Grant | None = None
 
 
 _NO_SIDE: Final = Side()
@@ -86,29 +81,43 @@ def authorise(
             side.encryption_algorithm,
             side.grant_tokens,
             side.conditions,
+            side.grant,
         )
     )
     if not allowed:
-        raise AccessDeniedException(refusal) if refusal else denied(call, action, resource)
+        shown_as = target if isinstance(target, str) else target.asked_for
+        raise AccessDeniedException(refusal) if refusal else denied(call, action, shown_as)
 
 
-def require_state(target: NamedKey, *, disabled_too: bool = False) -> None:
-    """Do nothing if the key may be used.
+def check_new_policy(environment: Environment, call: Call, target: NamedKey, policy: str, *, bypass: bool) -> None:
+    """Do nothing if a key can be given a policy by the caller.
+
+    Args:
+        environment: The ports.
+        call: The caller.
+        target: The key.
+        policy: The text.
+        bypass: Whether the caller wants it even if it locks the caller out.
+
+    Raises:
+        MalformedPolicyDocumentException: it is no key policy, or would lock the caller out.
+    """
+    request = AuthorisationRequest(call, "kms:PutKeyPolicy", target.arn, target.key)
+    environment.authorizer.check_policy(request, policy, bypass=bypass)
+
+
+def require_state(target: NamedKey, operation: str) -> None:
+    """Do nothing if the key's state allows the operation (`core.key_states`).
 
     Args:
         target: The key.
-        disabled_too: Whether a disabled key will do.
+        operation: AWS's name of the operation.
 
     Raises:
         DisabledException: the key is disabled.
         KMSInvalidStateException: the key is in another state that does not allow it.
     """
-    state = target.key.state
-    if state in (KeyState.ENABLED, KeyState.UPDATING) or (disabled_too and state is KeyState.DISABLED):
-        return
-    if state is KeyState.DISABLED:
-        raise DisabledException(f"{target.arn} is disabled.")
-    raise KMSInvalidStateException(f"{target.arn} {_STATE_TEXTS[state]}")
+    key_states.require(operation, target.key.state, target.arn)
 
 
 def require_usage(target: NamedKey, error: KmsError | None = None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from hsmkms.core.arns import key_arn
-from hsmkms.core.errors import TagException, UnsupportedOperationException, ValidationException
+from hsmkms.core.errors import UnsupportedOperationException, ValidationException
 from hsmkms.core.members import shown
 from hsmkms.core.messages import (
     CreateKeyRequest,
@@ -20,7 +20,6 @@ from hsmkms.core.messages import (
     KeyMetadata,
     ListKeysRequest,
     ListKeysResponse,
-    TagMember,
 )
 from hsmkms.core.model import (
     BackingKey,
@@ -36,14 +35,13 @@ from hsmkms.core.model import (
 )
 from hsmkms.core.operations.backing import generate
 from hsmkms.core.operations.environment import Environment, mutation, optional_datetime, to_datetime
-from hsmkms.core.operations.identify import resolve, resolve_key_only
-from hsmkms.core.operations.judge import ALGORITHMS_OF_SPEC, Side, authorise
+from hsmkms.core.operations.identify import NamedKey, resolve, resolve_key_only
+from hsmkms.core.operations.judge import ALGORITHMS_OF_SPEC, Side, authorise, check_new_policy
 from hsmkms.core.operations.pages import page
+from hsmkms.core.operations.tags import checked_tags
 from hsmkms.core.ports import Call
 
 _DEFAULT_PAGE: Final = 100
-_RESERVED_TAG_PREFIX: Final = "aws:"
-_TAG_PUNCTUATION: Final = frozenset(" _.:/=+-@")
 _NEEDS: Final[Mapping[str, str]] = {
     "RSA_2048": "RSA keys are not supported by this version",
     "RSA_3072": "RSA keys are not supported by this version",
@@ -77,8 +75,9 @@ async def create_key(environment: Environment, call: Call, request: CreateKeyReq
         KmsError: any other refusal. After a KeyUnavailableException the same idempotency key goes on where it stopped.
     """
     _refuse_unsupported(request)
-    tags = _tags(request.tags)
-    authorise(environment, call, "kms:CreateKey", "*")
+    tags = checked_tags(request.tags)
+    bypass = bool(request.bypass_policy_lockout_safety_check)
+    authorise(environment, call, "kms:CreateKey", "*", _conditions(tags, bypass=bypass))
     now = environment.clock.now_us()
     change = mutation(call, "CreateKey", request)
     first = BackingKey(1, environment.token.suite, BackingKeyState.CREATING, b"", "", now)
@@ -95,8 +94,13 @@ async def create_key(environment: Environment, call: Call, request: CreateKeyReq
         backing_keys={1: first},
         created=now,
         updated=now,
+        policy=request.policy or "",
         tags=tags,
     )
+    if request.policy is not None:
+        arn = key_arn(environment.partition, key.scope, key.key_id)
+        target = NamedKey(key, arn, asked_for=arn)  # not `named`: the key is not there yet, and no record lists it
+        check_new_policy(environment, call, target, request.policy, bypass=bypass)
 
     def answer(finished: KmsKey) -> CreateKeyResponse:
         return CreateKeyResponse(metadata(environment, finished))
@@ -104,6 +108,19 @@ async def create_key(environment: Environment, call: Call, request: CreateKeyReq
     return await generate(
         environment, change, lambda: environment.changes.begin_key(change, key), CreateKeyResponse, answer
     )
+
+
+def _conditions(tags: tuple[Tag, ...], *, bypass: bool) -> Side:
+    conditions: dict[str, str | tuple[str, ...]] = {f"aws:RequestTag/{tag.tag_key}": tag.tag_value for tag in tags}
+    if tags:
+        conditions["aws:TagKeys"] = tuple(tag.tag_key for tag in tags)
+    conditions |= {
+        "kms:KeySpec": KeySpec.SYMMETRIC_DEFAULT,
+        "kms:KeyUsage": KeyUsage.ENCRYPT_DECRYPT,
+        "kms:KeyOrigin": Origin.AWS_KMS,
+        "kms:BypassPolicyLockoutSafetyCheck": str(bypass).lower(),
+    }
+    return Side(conditions=conditions)
 
 
 def _refuse_unsupported(request: CreateKeyRequest) -> None:
@@ -128,21 +145,6 @@ def _refuse_unsupported(request: CreateKeyRequest) -> None:
         )
     if request.multi_region:
         raise UnsupportedOperationException("Multi-Region keys do not apply to this service: leave MultiRegion out.")
-
-
-def _tags(requested: tuple[TagMember, ...]) -> tuple[Tag, ...]:
-    tags: dict[str, Tag] = {}
-    for tag in requested:
-        assert tag.tag_key is not None
-        assert tag.tag_value is not None
-        if tag.tag_key.lower().startswith(_RESERVED_TAG_PREFIX):
-            raise TagException(f"Tag keys that begin with {_RESERVED_TAG_PREFIX} are reserved: '{tag.tag_key}'")
-        if tag.tag_key in tags:
-            raise TagException(f"The tag key '{tag.tag_key}' is given twice.")
-        if not all(c.isalnum() or c in _TAG_PUNCTUATION for c in tag.tag_key + tag.tag_value):
-            raise TagException("Tag keys and values hold letters, digits, spaces and _ . : / = + - @ only.")
-        tags[tag.tag_key] = Tag(tag.tag_key, tag.tag_value)
-    return tuple(tags[name] for name in sorted(tags))
 
 
 async def describe_key(environment: Environment, call: Call, request: DescribeKeyRequest) -> DescribeKeyResponse:

@@ -10,10 +10,8 @@ from hsmkms.core.messages import ReEncryptRequest, ReEncryptResponse
 from hsmkms.core.model import EncryptionAlgorithm
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.operations.identify import (
-    NO_SUCH_KEY_FOR_CIPHERTEXT,
     NamedKey,
     current_backing_key,
-    key_of_ciphertext,
     reference,
     resolve,
 )
@@ -27,7 +25,8 @@ from hsmkms.core.operations.judge import (
     require_state,
     require_usage,
 )
-from hsmkms.core.operations.open import INCORRECT_KEY, backing_key_of, required_blob
+from hsmkms.core.operations.open import INCORRECT_KEY, backing_key_of, key_to_open, require_named_key, required_blob
+from hsmkms.core.operations.usage import note_use
 from hsmkms.core.ports import Call
 
 _FROM = "kms:ReEncryptFrom"
@@ -60,7 +59,7 @@ async def re_encrypt(environment: Environment, call: Call, request: ReEncryptReq
         raise null_member("sourceKeyId")
     ciphertext = parse(blob) if symmetric and blob is not None else None
 
-    source, refusal = _source(environment, call, request, ciphertext)
+    source, refusal = key_to_open(environment, call, request.source_key_id, ciphertext, _FROM)
     destination = _destination(environment, call, request)
     same_key = str(isinstance(destination, NamedKey) and destination.arn == source.arn).lower()
     conditions = {"kms:ReEncryptOnSameKey": same_key}
@@ -72,9 +71,8 @@ async def re_encrypt(environment: Environment, call: Call, request: ReEncryptReq
         Side(request.source_encryption_context, source_algorithm, request.grant_tokens, conditions),
         refusal=refusal,
     )
-    if ciphertext is not None and ciphertext.header.key_uuid != source.key.uuid_bytes:
-        raise IncorrectKeyException(INCORRECT_KEY)
-    require_state(source)
+    require_named_key(ciphertext, source)
+    require_state(source, "ReEncrypt")
     require_usage(source, IncorrectKeyException(INCORRECT_KEY))
     require_algorithm(source, source_algorithm)
 
@@ -87,7 +85,7 @@ async def re_encrypt(environment: Environment, call: Call, request: ReEncryptReq
         destination,
         Side(request.destination_encryption_context, destination_algorithm, request.grant_tokens, conditions),
     )
-    require_state(destination)
+    require_state(destination, "ReEncrypt")
     require_usage(destination)
     require_algorithm(destination, destination_algorithm)
     if ciphertext is None:
@@ -131,6 +129,7 @@ async def _move(
             derivation_digest(header.to_bytes(), destination_context, rest),
         ),
     )
+    note_use(environment, call, "ReEncrypt", source.key, destination.key)
     environment.observer.re_encrypted(source_is_current=opened.version == source.key.current_version)
     return ReEncryptResponse(
         ciphertext_blob=Ciphertext(header, wrapped, ciphertext.sealed).to_bytes(),
@@ -141,16 +140,6 @@ async def _move(
         source_key_material_id=opened.material_id,
         destination_key_material_id=sealing.material_id,
     )
-
-
-def _source(
-    environment: Environment, call: Call, request: ReEncryptRequest, ciphertext: Ciphertext | None
-) -> tuple[NamedKey, str]:
-    """Return the source, and the text of a refusal where the caller did not name the key."""
-    if request.source_key_id is not None:
-        return resolve(environment, call, request.source_key_id, _FROM), ""
-    assert ciphertext is not None, "without a ciphertext, SourceKeyId was required above"
-    return key_of_ciphertext(environment, call, ciphertext.header.key_uuid), NO_SUCH_KEY_FOR_CIPHERTEXT
 
 
 def _destination(environment: Environment, call: Call, request: ReEncryptRequest) -> NamedKey | KmsError:

@@ -38,12 +38,12 @@ async def rotate_key_on_demand(
     Raises:
         LimitExceededException: the key was rotated on demand 25 times.
         ConflictException: another rotation of the key is under way.
+        DisabledException, KMSInvalidStateException: the key is not Enabled; judged with the change, so that a repetition is recognised.
         KmsError: any other refusal.
     """
     assert request.key_id is not None, "its constraint says that it is required"
     target = resolve_key_only(environment, call, request.key_id, "kms:RotateKeyOnDemand")
     authorise(environment, call, "kms:RotateKeyOnDemand", target)
-    require_state(target)
     change = mutation(call, "RotateKeyOnDemand", request)
     return await generate(
         environment,
@@ -66,6 +66,7 @@ async def list_key_rotations(
     assert request.key_id is not None, "its constraint says that it is required"
     target = resolve_key_only(environment, call, request.key_id, "kms:ListKeyRotations")
     authorise(environment, call, "kms:ListKeyRotations", target)
+    require_state(target, "ListKeyRotations")
     everything = request.include_key_material == IncludeKeyMaterial.ALL_KEY_MATERIAL
     materials = [
         backing_key

@@ -75,7 +75,7 @@ def sealing_key(
     context = canonical(encryption_context)
     target = resolve(environment, call, key_id, action)
     authorise(environment, call, action, target, Side(encryption_context, algorithm, grant_tokens))
-    require_state(target)
+    require_state(target, action.removeprefix("kms:"))
     require_usage(target)
     require_algorithm(target, algorithm)
     return Sealing(target, current_backing_key(target), context)

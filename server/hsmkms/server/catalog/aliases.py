@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, and_, func, insert, select, update
 
+from hsmkms.core import key_states
 from hsmkms.core.arns import alias_arn, key_arn
 from hsmkms.core.errors import AlreadyExistsException, LimitExceededException, NotFoundException
-from hsmkms.core.model import Alias, KeyState, Scope
+from hsmkms.core.model import Alias, Scope
 from hsmkms.server.catalog.database import Transaction
-from hsmkms.server.catalog.keys import require_key, wrong_state
+from hsmkms.server.catalog.keys import require_key
 from hsmkms.server.catalog.schema import aliases
 
 MAX_ALIASES: Final = 50
@@ -22,7 +23,7 @@ def create_alias(transaction: Transaction, partition: str, alias: Alias) -> None
 
     Raises:
         AlreadyExistsException: there is one of that name.
-        KMSInvalidStateException: the key is pending deletion.
+        KMSInvalidStateException: the key is pending deletion, or creating.
         LimitExceededException: the key has 50 aliases.
         NotFoundException: there is no such key.
     """
@@ -49,7 +50,7 @@ def update_alias(transaction: Transaction, partition: str, scope: Scope, name: s
     """Point an alias to a key.
 
     Raises:
-        KMSInvalidStateException: the key is pending deletion.
+        KMSInvalidStateException: the key is pending deletion, or creating.
         LimitExceededException: the key has 50 aliases, this one not among them.
         NotFoundException: there is no such alias, or no such key.
     """
@@ -72,8 +73,7 @@ def _require_room(
     transaction: Transaction, partition: str, scope: Scope, key_id: str, *, already_there: bool = False
 ) -> None:
     key = require_key(transaction, partition, scope, key_id)
-    if key.state is KeyState.PENDING_DELETION:
-        raise wrong_state(partition, key)
+    key_states.require("CreateAlias", key.state, key_arn(partition, scope, key_id))
     count = select(func.count()).select_from(aliases).where(aliases.c.key_id == key_id, aliases.c.deleted.is_(False))
     if not already_there and transaction.connection.execute(count).scalar_one() >= MAX_ALIASES:
         raise LimitExceededException(

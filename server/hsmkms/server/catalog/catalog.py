@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
+import psycopg
 import structlog
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.errors import KmsError
-from hsmkms.core.model import BackingKeyState
+from hsmkms.core.model import BackingKeyState, KmsKey
 from hsmkms.core.ports import Begun
 from hsmkms.core.service_keys import ServiceKey
-from hsmkms.server.catalog import idempotency, keys, migrate, rows, schema, service_keys, sqlite
+from hsmkms.core.usage import KeyUse
+from hsmkms.server.catalog import (
+    claims,
+    deletion,
+    heartbeats,
+    idempotency,
+    keys,
+    migrate,
+    rotation_schedule,
+    rows,
+    schema,
+    service_keys,
+    usage,
+)
 from hsmkms.server.catalog.database import BUSY_TIMEOUT_S, Database
 from hsmkms.server.catalog.errors import CatalogError
+from hsmkms.server.catalog.heartbeats import Beat, Since
+from hsmkms.server.catalog.place import Access, Place, place_of
 from hsmkms.server.catalog.store import Store
 from hsmkms.server.catalog.view import MAX_STALENESS_S, View
 
-POLL_INTERVAL_S: Final = 0.1
 PURGE_LIMIT: Final = 1000
 MAX_CREATIONS: Final = 100
 """How many unfinished creations one reading lists."""
@@ -39,20 +54,25 @@ class Catalog:
         view: The catalog in memory.
         changes: Changes of keys and aliases.
         database: Behind both.
+        claimant: Who this process is in `claims`; gives up its claims when the catalog is closed.
     """
 
-    def __init__(self, deployment_id: uuid.UUID, view: View, changes: Store, database: Database) -> None:
+    def __init__(self, deployment_id: uuid.UUID, view: View, changes: Store, database: Database, claimant: str) -> None:
         self.deployment_id: Final = deployment_id
         self.view: Final = view
         self.changes: Final = changes
         self._database = database
+        self._claimant = claimant
 
     def use_token(self, token: str) -> None:
         """Say on which token new backing keys are made: its label and serial number."""
         self.changes.token = token
 
     async def watch(self) -> None:
-        """Take other processes' changes into the view, every 0.1 s, until cancelled; failures are logged and tried again."""
+        """Take other processes' changes into the view as they come, until cancelled; failures are logged and tried again.
+
+        On SQLite they are looked for every 0.1 s. On PostgreSQL they announce themselves, and are looked for every 0.5 s besides.
+        """
         failing = False
         while True:
             try:
@@ -65,11 +85,12 @@ class Catalog:
                 if failing:
                     _log.info("catalog reachable again")
                 failing = False
-            await asyncio.sleep(POLL_INTERVAL_S)
+            await self._database.wait_for_news(reachable=not failing)
 
     async def close(self) -> None:
-        """Wait for the changes under way and close the database. Cancel `watch` first."""
+        """Wait for the changes under way, close the database, and give up what this process has claimed. Cancel `watch` first."""
         await self._database.close()
+        claims.end(self._claimant)
 
     def service_key(self, purpose: str) -> ServiceKey | None:
         """Return the service key of that purpose, or None when it was never begun."""
@@ -85,6 +106,9 @@ class Catalog:
 
         Returns:
             The key; generate it on the token and call `finish_service_key` only when its state is Creating.
+
+        Raises:
+            KeyUnavailableException: another process is making it; try again to find it finished.
         """
         return await self._database.change(
             lambda transaction: service_keys.begin_service_key(transaction, purpose, suite, token)
@@ -119,6 +143,47 @@ class Catalog:
         """Return the CKA_IDs of all backing keys and service keys, with their states, as the database has them now."""
         return await self._database.read(_known_cka_ids)
 
+    async def beat(self, since: Since | None) -> Beat:
+        """Write a heartbeat (`hsmkms.server.catalog.heartbeats`).
+
+        Args:
+            since: What this process knows from its own last heartbeat, or None for its first one.
+        """
+        return await self._database.change(lambda transaction: heartbeats.beat(transaction, since))
+
+    async def due_rotations(self, now: int, limit: int) -> tuple[KmsKey, ...]:
+        """Return at most `limit` keys that are due to rotate by themselves at that time, in microseconds since 1970."""
+        return await self._database.read(lambda connection: rotation_schedule.due_rotations(connection, now, limit))
+
+    async def keys_past_their_date(self, now: int, limit: int) -> tuple[KmsKey, ...]:
+        """Return at most `limit` keys whose deletion date has come by that time, in microseconds since 1970."""
+        return await self._database.read(lambda connection: deletion.keys_past_their_date(connection, now, limit))
+
+    async def begin_destruction(self, key: KmsKey) -> None:
+        """Delete a key whose waiting period has really passed: nobody finds it any more, and its backing keys are Destroying.
+
+        Raises:
+            ConflictException: it has not passed, or that is in doubt; the detail says why.
+            KMSInvalidStateException: the key is not pending deletion.
+            NotFoundException: it is deleted.
+        """
+        partition = self.changes.partition
+        await self._database.change(
+            lambda transaction: deletion.begin_destruction(transaction, partition, key.scope, key.key_id)
+        )
+
+    async def destroying_cka_ids(self, limit: int) -> tuple[bytes, ...]:
+        """Return at most `limit` CKA_IDs of backing keys that are Destroying."""
+        return await self._database.read(lambda connection: deletion.destroying_cka_ids(connection, limit))
+
+    async def finish_destruction(self, cka_id: bytes) -> None:
+        """Note that nothing of that CKA_ID is on the token any more."""
+        await self._database.change(lambda transaction: deletion.finish_destruction(transaction, cka_id))
+
+    async def record_uses(self, uses: Sequence[KeyUse]) -> None:
+        """Keep the last uses of these keys."""
+        await self._database.change(lambda transaction: usage.record_uses(transaction, uses))
+
     async def purge(self, limit: int = PURGE_LIMIT) -> int:
         """Delete at most `limit` expired idempotency rows and return how many it were."""
         return await self._database.change(lambda transaction: idempotency.purge(transaction, limit))
@@ -137,7 +202,7 @@ def open_catalog(
     """Open a catalog, make it or bring it to this version's tables, and load it. Blocks; call it before serving.
 
     Args:
-        url: `sqlite:///` and the path of the file.
+        url: `sqlite:///` and the path of the file, or `postgresql://` without a password.
         partition: The partition of ARNs, for example `aws`.
         clock_us: The time in microseconds since 1970, UTC.
         monotonic: A clock in seconds that only goes forward.
@@ -148,41 +213,46 @@ def open_catalog(
     Raises:
         CatalogError: it cannot be opened; the text is one line and says what to do.
     """
-    place = sqlite.Place(url)
+    place = place_of(url)
     engine = place.engine(busy_timeout_s)
     view = View(monotonic, max_staleness_s)
+    with _opening(place, engine):
+        deployment_id = _prepare(place, engine, view, clock_us, monotonic, busy_timeout_s)
+    claimant = claims.new_claimant()
+    database = Database(place, engine, view, clock_us, monotonic, claimant, busy_timeout_s)
+    return Catalog(deployment_id, view, Store(database, partition, token), database, claimant)
+
+
+@contextmanager
+def _opening(place: Place, engine: Engine) -> Iterator[None]:
+    """Close the engine and raise a CatalogError that names the place when what is done in the block fails."""
     try:
-        deployment_id = _prepare(engine, view, clock_us, monotonic, busy_timeout_s)
-    except (SQLAlchemyError, sqlite3.Error) as error:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
         engine.dispose()
-        raise CatalogError(f"The catalog {str(place.path)!r} cannot be used: {_advice(error)}") from error
+        raise CatalogError(f"The catalog {place.name!r} cannot be used: {place.advice(error)}") from error
     except CatalogError as error:
         engine.dispose()
-        raise CatalogError(f"{place.path}: {error}") from error
-    database = Database(place, engine, view, clock_us, monotonic, busy_timeout_s)
-    return Catalog(deployment_id, view, Store(database, partition, token), database)
+        raise CatalogError(f"{place.name}: {error}") from error
 
 
 def _prepare(
-    engine: Engine, view: View, clock_us: Callable[[], int], monotonic: Callable[[], float], busy_timeout_s: float
+    place: Place,
+    engine: Engine,
+    view: View,
+    clock_us: Callable[[], int],
+    monotonic: Callable[[], float],
+    busy_timeout_s: float,
 ) -> uuid.UUID:
-    options = {sqlite.BEGIN_OPTION: "BEGIN IMMEDIATE", sqlite.BUSY_OPTION: int(busy_timeout_s * 1000)}
-    with engine.connect().execution_options(**options) as connection, connection.begin():
+    with place.connect(engine, Access.PREPARE, busy_timeout_s) as connection, connection.begin():
+        place.lock_for_migration(connection)
         migrate.upgrade(connection, clock_us())
         started = monotonic()
+        # No change may be committed between two of the queries that fill the view.
+        connection.execute(select(schema.sequence.c.sequence).with_for_update())
         view.load(rows.read_changes(connection, rows.FROM_THE_START))
         view.confirm(started)
         return rows.read_deployment_id(connection)
-
-
-def _advice(error: Exception) -> str:
-    driver = getattr(error, "orig", None) or error
-    code = getattr(driver, "sqlite_errorcode", 0)
-    if code == sqlite3.SQLITE_NOTADB:
-        return "the file is no SQLite database; name another one in the catalog's URL"
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return "another process holds its lock; end that process and start again"
-    return " ".join(str(driver).split())
 
 
 def _creating(connection: Connection, older_than_us: int) -> tuple[Begun, ...]:

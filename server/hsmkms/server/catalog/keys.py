@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import insert, update
+from sqlalchemy import and_, delete, insert, update
 
+from hsmkms.core import key_states
 from hsmkms.core.arns import key_arn
 from hsmkms.core.ciphertext import CANARY_BYTES, Suite, key_material_id
 from hsmkms.core.errors import (
     ConflictException,
-    DisabledException,
+    KeyUnavailableException,
     KMSInternalException,
     KMSInvalidStateException,
     LimitExceededException,
@@ -19,26 +20,12 @@ from hsmkms.core.errors import (
 )
 from hsmkms.core.model import BackingKey, BackingKeyState, KeyState, KmsKey, RotationType, Scope
 from hsmkms.core.ports import Begun
-from hsmkms.server.catalog import rows, schema
+from hsmkms.server.catalog import claims, rows, schema
 from hsmkms.server.catalog.database import Transaction
 
+DAY_US: Final = 24 * 60 * 60 * 1_000_000
 MAX_ON_DEMAND_ROTATIONS: Final = 25
 FIRST_VERSION: Final = 1
-
-_STATE_TEXTS: Final[Mapping[KeyState, str]] = {
-    KeyState.CREATING: "is creating",
-    KeyState.DISABLED: "is disabled",
-    KeyState.PENDING_DELETION: "is pending deletion",
-    KeyState.PENDING_IMPORT: "is pending import",
-    KeyState.UNAVAILABLE: "is unavailable",
-    KeyState.UPDATING: "is updating",
-}
-
-
-def wrong_state(partition: str, key: KmsKey) -> KMSInvalidStateException:
-    """Return the error that says in which state a key is."""
-    text = _STATE_TEXTS.get(key.state, "is enabled")
-    return KMSInvalidStateException(f"{key_arn(partition, key.scope, key.key_id)} {text}.")
 
 
 def require_key(transaction: Transaction, partition: str, scope: Scope, key_id: str) -> KmsKey:
@@ -71,7 +58,13 @@ def begin_key(transaction: Transaction, key: KmsKey, token: str) -> Begun:
                 "origin": key.origin,
                 "multi_region": key.multi_region,
                 "current_version": 0,
-                "deletion_date": key.deletion_date,
+                "deletion_date": None,
+                "pending_window_days": None,
+                "pending_since": None,
+                "rotation_period_days": None,
+                "next_rotation": None,
+                "deleted": None,
+                "policy": key.policy or None,
             }
         )
     )
@@ -79,43 +72,87 @@ def begin_key(transaction: Transaction, key: KmsKey, token: str) -> Begun:
         tag_row = common | {"tag_key": tag.tag_key, "tag_value": tag.tag_value}
         transaction.connection.execute(insert(schema.tags).values(tag_row))
     _insert_backing_key(transaction, key, FIRST_VERSION, first.suite, None, token)
+    claims.claim(transaction, key.scope, key.cka_id(FIRST_VERSION))
     return Begun(_reread(transaction, key), FIRST_VERSION)
+
+
+def restore_key(
+    transaction: Transaction, partition: str, key: KmsKey, materials: Mapping[int, tuple[Suite, bytes]], token: str
+) -> None:
+    """Write a key whose backing keys were found on the token, as Disabled, with the newest of them as the current one.
+
+    Args:
+        transaction: The transaction.
+        partition: The partition of ARNs.
+        key: As for `begin_key`.
+        materials: Suite and canary of each version that was found, one at the least.
+        token: Label and serial number of the token.
+    """
+    begin_key(transaction, key, token)
+    for version, (suite, canary) in sorted(materials.items()):
+        if version != FIRST_VERSION:
+            _insert_backing_key(transaction, key, version, suite, RotationType.AUTOMATIC, token)
+            claims.claim(transaction, key.scope, key.cka_id(version))
+        finish_backing_key(transaction, partition, Begun(key, version), canary)
+    if FIRST_VERSION not in materials:
+        table = schema.backing_keys
+        lost = and_(table.c.key_id == key.key_id, table.c.version == FIRST_VERSION)
+        transaction.connection.execute(delete(table).where(lost))
+        claims.release(transaction, key.cka_id(FIRST_VERSION))
+    touch(transaction, key, updated=transaction.now, state=KeyState.DISABLED)
 
 
 def begin_rotation(
     transaction: Transaction, partition: str, key: KmsKey, suite: Suite, rotation_type: RotationType, token: str
 ) -> Begun:
-    """Write the next backing key of an Enabled key as Creating.
+    """Write the next backing key of an Enabled key as Creating; an AUTOMATIC one only when it is due, with the next date.
+
+    The date moves on in the transaction that begins the rotation, so that no second front, no restart and no clock finds it due again.
 
     Raises:
-        ConflictException: another one is Creating.
+        ConflictException: another one is Creating, or an AUTOMATIC one is not due.
         LimitExceededException: 25 on-demand rotations were made.
         DisabledException, KMSInvalidStateException: the key is not Enabled.
         NotFoundException: there is no such key.
     """
     key = require_key(transaction, partition, key.scope, key.key_id)
     arn = key_arn(partition, key.scope, key.key_id)
-    if key.state is KeyState.DISABLED:
-        raise DisabledException(f"{arn} is disabled.")
-    if key.state is not KeyState.ENABLED:
-        raise wrong_state(partition, key)
+    key_states.require("RotateKeyOnDemand", key.state, arn)
     backing_keys = key.backing_keys.values()
     if any(backing_key.state is BackingKeyState.CREATING for backing_key in backing_keys):
         raise ConflictException(f"A rotation of {arn} is in progress.")
     on_demand = sum(backing_key.rotation_type is RotationType.ON_DEMAND for backing_key in backing_keys)
     if rotation_type is RotationType.ON_DEMAND and on_demand >= MAX_ON_DEMAND_ROTATIONS:
         raise LimitExceededException(f"{arn} has reached its limit of {MAX_ON_DEMAND_ROTATIONS} on-demand rotations.")
+    schedule: dict[str, int] = {}
+    if rotation_type is RotationType.AUTOMATIC:
+        schedule = {"next_rotation": _date_after_due(key, arn, transaction.now)}
     version = max(key.backing_keys) + 1
     _insert_backing_key(transaction, key, version, suite, rotation_type, token)
-    _touch(transaction, key, updated=transaction.now)
+    claims.claim(transaction, key.scope, key.cka_id(version))
+    touch(transaction, key, updated=transaction.now, **schedule)
     return Begun(_reread(transaction, key), version)
+
+
+def _date_after_due(key: KmsKey, arn: str, now: int) -> int:
+    """Return when a key rotates again that is due now: whole periods after the date that it is due for.
+
+    Raises:
+        ConflictException: it is not due.
+    """
+    due, period_days = key.next_rotation, key.rotation_period_days
+    if due is None or period_days is None or due > now:
+        raise ConflictException(f"{arn} is not due for rotation.")
+    period = period_days * DAY_US
+    return due + ((now - due) // period + 1) * period
 
 
 def finish_backing_key(transaction: Transaction, partition: str, begun: Begun, canary: bytes) -> KmsKey:
     """Make a backing key Active and current, and a Creating key Enabled; a second time with the same canary does nothing.
 
     Raises:
-        ConflictException: it is Active with another canary: the object that made this one is not the key's.
+        ConflictException: it is Active with another canary: the object that made this one is not the key's. Or another process has
+            taken up its creation.
         KMSInternalException: the canary has a length that none has.
         KMSInvalidStateException: it is Destroyed.
         NotFoundException: there is no such backing key.
@@ -131,7 +168,9 @@ def finish_backing_key(transaction: Transaction, partition: str, begun: Begun, c
             f"Another request created the key material of {key_arn(partition, key.scope, key.key_id)}."
         )
     if backing_key.state is not BackingKeyState.CREATING:
-        raise wrong_state(partition, key)
+        raise KMSInvalidStateException(f"{key_arn(partition, key.scope, key.key_id)} is deleted.")
+    claims.require(transaction, key.cka_id(begun.version))
+    claims.release(transaction, key.cka_id(begun.version))
     _update_backing_key(
         transaction,
         key,
@@ -141,7 +180,7 @@ def finish_backing_key(transaction: Transaction, partition: str, begun: Begun, c
         material_id=key_material_id(canary),
         rotated=transaction.now if backing_key.rotation_type else None,
     )
-    _touch(
+    touch(
         transaction,
         key,
         updated=transaction.now,
@@ -155,7 +194,7 @@ def take_up_creation(transaction: Transaction, partition: str, begun: Begun, old
     """Note that a Creating backing key is being created anew.
 
     Raises:
-        ConflictException: it is no longer Creating, or was begun or taken up at or after `older_than_us`.
+        ConflictException: it is no longer Creating, or was begun or taken up at or after `older_than_us`, or another process holds it.
         NotFoundException: there is no such backing key.
     """
     key = require_key(transaction, partition, begun.key.scope, begun.key.key_id)
@@ -175,7 +214,11 @@ def take_up_creation(transaction: Transaction, partition: str, begun: Begun, old
         raise ConflictException(
             f"Another request is creating the key material of {key_arn(partition, key.scope, key.key_id)}."
         )
-    _touch(transaction, key)
+    try:
+        claims.claim(transaction, key.scope, key.cka_id(begun.version))
+    except KeyUnavailableException as error:
+        raise ConflictException(error.message) from error
+    touch(transaction, key)
     return Begun(_reread(transaction, key), begun.version)
 
 
@@ -190,10 +233,10 @@ def set_state(transaction: Transaction, partition: str, key: KmsKey, state: KeyS
     allowed = (KeyState.ENABLED, KeyState.DISABLED)
     if state not in allowed:
         raise KMSInternalException(detail=f"set_state to {state}")
-    if key.state not in allowed:
-        raise wrong_state(partition, key)
+    operation = "EnableKey" if state is KeyState.ENABLED else "DisableKey"
+    key_states.require(operation, key.state, key_arn(partition, key.scope, key.key_id))
     if key.state is not state:
-        _touch(transaction, key, updated=transaction.now, state=state)
+        touch(transaction, key, updated=transaction.now, state=state)
 
 
 def _require_backing_key(partition: str, key: KmsKey, version: int) -> BackingKey:
@@ -248,7 +291,7 @@ def _update_backing_key(transaction: Transaction, key: KmsKey, version: int, **v
     )
 
 
-def _touch(transaction: Transaction, key: KmsKey, **values: Any) -> None:
+def touch(transaction: Transaction, key: KmsKey, **values: Any) -> None:
     """Give the key's row the change's sequence number, by which every reader finds what changed, and the values."""
     transaction.connection.execute(
         update(schema.keys).where(schema.keys.c.key_id == key.key_id).values(sequence=transaction.sequence, **values)

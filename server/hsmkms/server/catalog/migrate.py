@@ -30,12 +30,13 @@ def configuration(connection: Connection) -> Config:
     return config
 
 
-def upgrade(connection: Connection, now: int) -> None:
+def upgrade(connection: Connection, now: int, deployment_id: uuid.UUID | None = None) -> None:
     """Make the tables, or bring them to the newest revision.
 
     Args:
         connection: In a transaction.
         now: The time in microseconds since 1970, UTC.
+        deployment_id: The deployment of a catalog that is made; by default a new one.
 
     Raises:
         CatalogError: the database is no catalog, or one of a newer service.
@@ -53,7 +54,7 @@ def upgrade(connection: Connection, now: int) -> None:
         newer = schema.catalog.c.format < schema.FORMAT
         connection.execute(update(schema.catalog).where(newer).values(format=schema.FORMAT, updated=now))
     else:
-        _write_first_rows(connection, now)
+        _write_first_rows(connection, now, deployment_id or uuid.uuid4())
 
 
 def _require_known_format(connection: Connection) -> None:
@@ -65,9 +66,9 @@ def _require_known_format(connection: Connection) -> None:
         )
 
 
-def _write_first_rows(connection: Connection, now: int) -> None:
+def _write_first_rows(connection: Connection, now: int, deployment_id: uuid.UUID) -> None:
     common = {"id": schema.ONLY_ROW, "account": "", "region": "", "sequence": 0, "created": now, "updated": now}
     connection.execute(insert(schema.sequence).values(common))
     connection.execute(
-        insert(schema.catalog).values(common | {"format": schema.FORMAT, "deployment_id": str(uuid.uuid4())})
+        insert(schema.catalog).values(common | {"format": schema.FORMAT, "deployment_id": str(deployment_id)})
     )

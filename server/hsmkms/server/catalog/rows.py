@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, or_, select
 
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.model import (
     Alias,
     BackingKey,
     BackingKeyState,
+    Grant,
+    GrantOperation,
     KeySpec,
     KeyState,
     KeyUsage,
@@ -27,18 +30,31 @@ from hsmkms.core.model import (
     Tag,
 )
 from hsmkms.core.service_keys import ServiceKey
+from hsmkms.core.usage import KeyUse
 from hsmkms.server.catalog import schema
 
 FROM_THE_START: Final = -1
 """A position before every sequence number."""
+OLD_TOMBSTONE_US: Final = 24 * 3600 * 1_000_000
+"""How long a grant's tombstone matters to a front that starts: longer than any grant token is good."""
+RECENT_CHANGES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A key as of the change with that sequence number."""
+    """A key, or the tombstone of one, as of the change with that sequence number."""
 
     sequence: int
     key: KmsKey
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """The last use of a key as of the change with that sequence number."""
+
+    sequence: int
+    use: KeyUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +75,33 @@ class ServiceKeyRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantRow:
+    """A grant, or the tombstone of one, as of the change with that sequence number. Once ended, it never lives again."""
+
+    sequence: int
+    grant: Grant
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ChangedRows:
     """What changed after some position.
 
     Args:
         position: The sequence number up to which this is everything.
-        keys: Changed keys, whole.
+        keys: Changed keys and tombstones, whole.
         aliases: Changed aliases and tombstones.
         service_keys: Changed service keys.
+        usages: Changed last uses of keys.
+        grants: Changed grants and tombstones.
     """
 
     position: int
     keys: Sequence[KeyRow]
     aliases: Sequence[AliasRow]
     service_keys: Sequence[ServiceKeyRow]
+    usages: Sequence[UsageRow] = ()
+    grants: Sequence[GrantRow] = ()
 
 
 def read_deployment_id(connection: Connection) -> uuid.UUID:
@@ -90,7 +119,8 @@ def read_changes(connection: Connection, after: int) -> ChangedRows:
         connection: In a transaction.
         after: A position, or `FROM_THE_START`.
     """
-    position = connection.execute(select(schema.sequence.c.sequence)).scalar_one()
+    counter = connection.execute(select(schema.sequence.c.sequence, schema.sequence.c.updated)).one()
+    position: int = counter.sequence
     if position == after:
         return ChangedRows(position, (), (), ())
     return ChangedRows(
@@ -98,13 +128,15 @@ def read_changes(connection: Connection, after: int) -> ChangedRows:
         _read_keys(connection, schema.keys.c.sequence > after),
         _read_aliases(connection, schema.aliases.c.sequence > after),
         _read_service_keys(connection, schema.service_keys.c.sequence > after),
+        _read_usages(connection, schema.key_usage.c.sequence > after),
+        _read_grants(connection, _grants_after(after, position, counter.updated)),
     )
 
 
 def read_key(connection: Connection, key_id: str) -> KmsKey | None:
-    """Return the key of that id, or None."""
+    """Return the key of that id, or None; a deleted one is none."""
     found = _read_keys(connection, schema.keys.c.key_id == key_id)
-    return found[0].key if found else None
+    return found[0].key if found and not found[0].deleted else None
 
 
 def read_service_key(connection: Connection, purpose: str) -> ServiceKey | None:
@@ -122,7 +154,7 @@ def _read_keys(connection: Connection, condition: ColumnElement[bool]) -> list[K
     for row in connection.execute(select(schema.tags).join(schema.keys).where(condition)):
         tags[row.key_id].append(Tag(row.tag_key, row.tag_value))
     return [
-        KeyRow(row.sequence, _key(row, backing_keys[row.key_id], tags.get(row.key_id, [])))
+        KeyRow(row.sequence, _key(row, backing_keys[row.key_id], tags.get(row.key_id, [])), row.deleted is not None)
         for row in connection.execute(select(schema.keys).where(condition))
     ]
 
@@ -142,6 +174,10 @@ def _key(row: Row[Any], backing_keys: dict[int, BackingKey], tags: list[Tag]) ->
         created=row.created,
         updated=row.updated,
         deletion_date=row.deletion_date,
+        pending_window_days=row.pending_window_days,
+        policy=row.policy or "",
+        rotation_period_days=row.rotation_period_days,
+        next_rotation=row.next_rotation,
         # Sorted here, not by the database: collations differ between databases.
         tags=tuple(sorted(tags, key=lambda tag: tag.tag_key)),
     )
@@ -169,6 +205,53 @@ def _read_aliases(connection: Connection, condition: ColumnElement[bool]) -> lis
         )
         for row in connection.execute(select(schema.aliases).where(condition))
     ]
+
+
+def _read_usages(connection: Connection, condition: ColumnElement[bool]) -> list[UsageRow]:
+    return [
+        UsageRow(row.sequence, KeyUse(row.key_id, row.operation, row.used, row.request_id, row.created))
+        for row in connection.execute(select(schema.key_usage).where(condition))
+    ]
+
+
+def _grants_after(after: int, position: int, last_change: int) -> ColumnElement[bool]:
+    """Return what of the grants is read; from the start, without those that ended long before the last change of all."""
+    table = schema.grants
+    if after != FROM_THE_START:
+        return table.c.sequence > after
+    return or_(
+        table.c.deleted.is_(False),
+        table.c.updated > last_change - OLD_TOMBSTONE_US,
+        table.c.sequence > position - RECENT_CHANGES,  # whatever a clock that jumped has written
+    )
+
+
+def _read_grants(connection: Connection, condition: ColumnElement[bool]) -> list[GrantRow]:
+    return [
+        GrantRow(row.sequence, read_grant(row), row.deleted)
+        for row in connection.execute(select(schema.grants).where(condition))
+    ]
+
+
+def read_grant(row: Row[Any]) -> Grant:
+    """Return the grant of a row."""
+    return Grant(
+        scope=Scope(row.account, row.region),
+        key_id=row.key_id,
+        grant_id=row.grant_id,
+        name=row.name,
+        grantee_principal=row.grantee_principal,
+        retiring_principal=row.retiring_principal,
+        issuing_account=row.issuing_account,
+        operations=tuple(GrantOperation(operation) for operation in row.operations.split(",")),
+        context_equals=_context(row.context_equals),
+        context_subset=_context(row.context_subset),
+        created=row.created,
+    )
+
+
+def _context(text: str | None) -> Mapping[str, str] | None:
+    return None if text is None else MappingProxyType(json.loads(text))
 
 
 def _read_service_keys(connection: Connection, condition: ColumnElement[bool]) -> list[ServiceKeyRow]:

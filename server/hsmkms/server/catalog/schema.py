@@ -3,7 +3,7 @@
 Every row has the account and Region it belongs to (empty where it belongs to the whole deployment), the sequence number of the change
 that wrote it last, and when it was created and updated, in microseconds since 1970, UTC. A key's row takes the newest sequence number
 of its backing keys and tags, so that a reader finds every change by the sequence numbers of `keys`, `aliases` and `service_keys` alone.
-ARNs are computed, never stored. Deleted aliases stay as tombstones, so that other fronts see the deletion.
+ARNs are computed, never stored. Deleted keys and aliases stay as tombstones, so that other fronts see the deletion.
 
 A change of these tables comes with a migration; a test compares the two. A change that an older service must not work with raises
 `FORMAT`.
@@ -24,10 +24,11 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The newest format number that this service can work with."""
 ONLY_ROW: Final = 1
 """The id of the one row of `catalog` and of `sequence`."""
@@ -95,9 +96,21 @@ keys: Final = Table(
     _text("multi_region"),
     _integer("current_version"),
     _integer("deletion_date", nullable=True),
+    _integer("pending_window_days", nullable=True),
+    _integer("pending_since", nullable=True),
+    _integer("rotation_period_days", nullable=True),
+    _integer("next_rotation", nullable=True),
+    _integer("deleted", nullable=True),
+    Column("policy", Text, nullable=True),
     Index(None, "sequence"),
+    Index(None, "deletion_date"),
+    Index(None, "next_rotation"),
 )
-"""KMS keys. The id alone is the primary key: ciphertexts name a key by nothing else."""
+"""KMS keys, and tombstones of deleted ones, whose `deleted` says since when. The id alone is the primary key: ciphertexts name a key by
+nothing else.
+
+`pending_since` of a key that is pending deletion is what the heartbeat's `observed` was at the first heartbeat after it was scheduled.
+"""
 
 backing_keys: Final = Table(
     "backing_keys",
@@ -146,6 +159,53 @@ tags: Final = Table(
 )
 """Tags of KMS keys."""
 
+key_usage: Final = Table(
+    "key_usage",
+    METADATA,
+    Column("key_id", String, ForeignKey("keys.key_id"), primary_key=True),
+    *_every_row(),
+    _text("operation"),
+    _integer("used"),
+    _text("request_id"),
+    Index(None, "sequence"),
+)
+"""The last successful cryptographic operation of each key. `created` is since when it is recorded; `operation` is empty for a key that
+was there before that and was not used since."""
+
+heartbeat: Final = Table(
+    "heartbeat",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    *_every_row(),
+    _integer("beaten"),
+    _integer("highest"),
+    _integer("observed"),
+    _integer("doubted", nullable=True),
+)
+"""One row: the time that has really passed, as far as the service knows (docs/adr/0008). `beaten`: what the database's clock showed at
+the last heartbeat; `highest`: the most that it ever showed at one; `observed`: microseconds that passed since the first one; `doubted`:
+what `observed` was when a clock was last in doubt."""
+
+grants: Final = Table(
+    "grants",
+    METADATA,
+    Column("grant_id", String, primary_key=True),
+    *_every_row(),
+    Column("key_id", String, ForeignKey("keys.key_id"), nullable=False),
+    _text("name"),
+    _text("grantee_principal"),
+    _text("retiring_principal"),
+    _text("issuing_account"),
+    _text("operations"),
+    Column("context_equals", String, nullable=True),
+    Column("context_subset", String, nullable=True),
+    Column("deleted", Boolean, nullable=False),
+    Index(None, "sequence"),
+    Index(None, "key_id", "deleted", "grantee_principal"),
+)
+"""Grants, and tombstones of retired and revoked ones. `operations` in AWS's spelling with commas between; the contexts of constraints
+are JSON objects with sorted keys, or null where there is no such constraint."""
+
 service_keys: Final = Table(
     "service_keys",
     METADATA,
@@ -160,6 +220,15 @@ service_keys: Final = Table(
     Index(None, "sequence"),
 )
 """Keys of the service's own."""
+
+claims: Final = Table(
+    "claims",
+    METADATA,
+    Column("cka_id", LargeBinary, primary_key=True),
+    *_every_row(),
+    _text("claimant"),
+)
+"""Which process is generating a backing key or a service key (`claims.py`), from the begin of its creation to its end."""
 
 idempotency: Final = Table(
     "idempotency",

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import insert, update
 
 from hsmkms.core.ciphertext import CANARY_BYTES, Suite
 from hsmkms.core.errors import ConflictException, KMSInternalException, NotFoundException
-from hsmkms.core.model import BackingKeyState
+from hsmkms.core.model import BackingKeyState, Scope
 from hsmkms.core.service_keys import ServiceKey, service_key_cka_id
-from hsmkms.server.catalog import rows, schema
+from hsmkms.server.catalog import claims, rows, schema
 from hsmkms.server.catalog.database import Transaction
+
+_DEPLOYMENT: Final = Scope("", "")
+"""Service keys belong to no account."""
 
 
 def begin_service_key(transaction: Transaction, purpose: str, suite: Suite, token: str) -> ServiceKey:
-    """Write a service key as Creating; one that is there is returned as it is, except that a Creating one takes suite and token."""
+    """Write a service key as Creating; one that is there is returned as it is, except that a Creating one takes suite and token.
+
+    Raises:
+        KeyUnavailableException: another process is making it.
+    """
     known = rows.read_service_key(transaction.connection, purpose)
     if known is None:
         deployment_id = rows.read_deployment_id(transaction.connection)
@@ -36,14 +43,17 @@ def begin_service_key(transaction: Transaction, purpose: str, suite: Suite, toke
         )
     elif known.state is BackingKeyState.CREATING:
         _change(transaction, purpose, suite=suite, token=token)
-    return _require(transaction, purpose)
+    key = _require(transaction, purpose)
+    if key.state is BackingKeyState.CREATING:
+        claims.claim(transaction, _DEPLOYMENT, key.cka_id)
+    return key
 
 
 def finish_service_key(transaction: Transaction, purpose: str, canary: bytes) -> ServiceKey:
     """Make a service key Active; a second time with the same canary does nothing.
 
     Raises:
-        ConflictException: it is Active with another canary.
+        ConflictException: it is Active with another canary, or another process has taken up its creation.
         KMSInternalException: the canary has a length that none has.
         NotFoundException: it was not begun.
     """
@@ -54,6 +64,8 @@ def finish_service_key(transaction: Transaction, purpose: str, canary: bytes) ->
         if known.canary == canary:
             return known
         raise ConflictException(f"Another process created the service key for {purpose}.")
+    claims.require(transaction, known.cka_id)
+    claims.release(transaction, known.cka_id)
     _change(transaction, purpose, state=BackingKeyState.ACTIVE, canary=canary)
     return _require(transaction, purpose)
 

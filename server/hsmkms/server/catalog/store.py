@@ -6,14 +6,24 @@ refused leaves nothing behind, its idempotency key included: the repetition is j
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.errors import KMSInternalException
-from hsmkms.core.model import Alias, BackingKeyState, KeyState, KmsKey, RotationType, Scope
+from hsmkms.core.model import Alias, BackingKeyState, Grant, KeyState, KmsKey, RotationType, Scope, Tag
 from hsmkms.core.ports import Begun, Mutation
-from hsmkms.server.catalog import aliases, idempotency, keys, rows
+from hsmkms.server.catalog import (
+    aliases,
+    claims,
+    deletion,
+    grants,
+    idempotency,
+    keys,
+    metadata,
+    rotation_schedule,
+    rows,
+)
 from hsmkms.server.catalog.database import Database, Transaction
 from hsmkms.server.catalog.idempotency import Kept
 
@@ -45,14 +55,17 @@ class Store:
         Args:
             mutation: The circumstances.
             key: The key, with its first backing key (its suite counts) and its tags.
+
+        Raises:
+            KeyUnavailableException: another process is creating it under the same idempotency key; try again.
         """
         return await self._begin(mutation, lambda transaction: keys.begin_key(transaction, key, self.token))
 
     async def begin_rotation(self, mutation: Mutation, key: KmsKey, suite: Suite, rotation_type: RotationType) -> Begun:
-        """Write the next backing key of an Enabled key as Creating.
+        """Write the next backing key of an Enabled key as Creating; an AUTOMATIC one only when it is due, with the next date.
 
         Raises:
-            ConflictException: another backing key of this key is Creating.
+            ConflictException: another backing key of this key is Creating, or an AUTOMATIC one is not due.
             LimitExceededException: 25 on-demand rotations were made.
             DisabledException, KMSInvalidStateException: the key is not Enabled.
             NotFoundException: there is no such key.
@@ -87,6 +100,100 @@ class Store:
         """
         await self._once(mutation, lambda transaction: keys.set_state(transaction, self.partition, key, state))
 
+    async def schedule_deletion(
+        self, mutation: Mutation, key: KmsKey, deletion_date: int, window_days: int, answer: bytes
+    ) -> bytes:
+        """Make a key PendingDeletion, and keep the answer. Return it, or the one given before under this idempotency key.
+
+        Args:
+            mutation: The circumstances.
+            key: The key.
+            deletion_date: When the waiting period ends by the clock, in microseconds since 1970, UTC.
+            window_days: Its length in days.
+            answer: What the caller is told.
+
+        Raises:
+            KMSInvalidStateException: the key's state does not allow it.
+            NotFoundException: there is no such key.
+        """
+        return await self._answer_once(
+            mutation,
+            lambda transaction: deletion.schedule(transaction, self.partition, key, deletion_date, window_days),
+            answer,
+        )
+
+    async def cancel_deletion(self, mutation: Mutation, key: KmsKey, answer: bytes) -> bytes:
+        """Make a key that is PendingDeletion Disabled, and keep the answer. Return it, or the one given before.
+
+        Raises:
+            KMSInvalidStateException: the key is not pending deletion.
+            NotFoundException: there is no such key, or it is deleted.
+        """
+        return await self._answer_once(
+            mutation, lambda transaction: deletion.cancel(transaction, self.partition, key), answer
+        )
+
+    async def enable_rotation(self, mutation: Mutation, key: KmsKey, period_days: int) -> None:
+        """Let a key rotate by itself every so many days; one that does so with that period already keeps its next date.
+
+        Raises:
+            DisabledException, KMSInvalidStateException: the key is not Enabled.
+            NotFoundException: there is no such key.
+        """
+        await self._once(
+            mutation,
+            lambda transaction: rotation_schedule.enable_rotation(transaction, self.partition, key, period_days),
+        )
+
+    async def disable_rotation(self, mutation: Mutation, key: KmsKey) -> None:
+        """Let a key rotate by itself no longer.
+
+        Raises:
+            DisabledException, KMSInvalidStateException: the key is not Enabled.
+            NotFoundException: there is no such key.
+        """
+        await self._once(
+            mutation, lambda transaction: rotation_schedule.disable_rotation(transaction, self.partition, key)
+        )
+
+    async def set_description(self, mutation: Mutation, key: KmsKey, description: str) -> None:
+        """Change a key's description.
+
+        Raises:
+            KMSInvalidStateException: the key's state does not allow it.
+            NotFoundException: there is no such key.
+        """
+        await self._once(
+            mutation, lambda transaction: metadata.set_description(transaction, self.partition, key, description)
+        )
+
+    async def set_policy(self, mutation: Mutation, key: KmsKey, policy: str) -> None:
+        """Replace a key's policy.
+
+        Raises:
+            NotFoundException: there is no such key.
+        """
+        await self._once(mutation, lambda transaction: metadata.set_policy(transaction, self.partition, key, policy))
+
+    async def tag(self, mutation: Mutation, key: KmsKey, tags: Sequence[Tag]) -> None:
+        """Give a key these tags; those that it has get the new values.
+
+        Raises:
+            KMSInvalidStateException: the key's state does not allow it.
+            LimitExceededException: it would have more than 50.
+            NotFoundException: there is no such key.
+        """
+        await self._once(mutation, lambda transaction: metadata.tag(transaction, self.partition, key, tags))
+
+    async def untag(self, mutation: Mutation, key: KmsKey, tag_keys: Sequence[str]) -> None:
+        """Take the tags of these keys from a key, those that it has.
+
+        Raises:
+            KMSInvalidStateException: the key's state does not allow it.
+            NotFoundException: there is no such key.
+        """
+        await self._once(mutation, lambda transaction: metadata.untag(transaction, self.partition, key, tag_keys))
+
     async def create_alias(self, mutation: Mutation, alias: Alias) -> None:
         """Write a new alias.
 
@@ -118,6 +225,38 @@ class Store:
         """
         await self._once(mutation, lambda transaction: aliases.delete_alias(transaction, self.partition, scope, name))
 
+    async def create_grant(self, mutation: Mutation, grant: Grant, answer: Callable[[Grant], bytes]) -> bytes:
+        """Write a new grant, or find the one of the same name that is the same in all else; keep and return the answer.
+
+        Args:
+            mutation: The circumstances.
+            grant: The grant.
+            answer: Makes the answer, never empty, from the grant that there is then; called in another thread.
+
+        Raises:
+            DisabledException, KMSInvalidStateException: the key's state does not allow it.
+            LimitExceededException: the key, or the grantee on this key, has as many as it may.
+            NotFoundException: there is no such key.
+        """
+
+        def work(transaction: Transaction) -> bytes:
+            kept = idempotency.find(transaction, mutation)
+            if kept is not None:
+                return kept.answer
+            given = answer(grants.create_grant(transaction, self.partition, grant))
+            idempotency.keep(transaction, mutation, Kept(answer=given))
+            return given
+
+        return await self.database.change(work)
+
+    async def end_grant(self, mutation: Mutation, scope: Scope, key_id: str, grant_id: str) -> None:
+        """Retire or revoke a grant.
+
+        Raises:
+            InvalidGrantIdException: that key has no such grant.
+        """
+        await self._once(mutation, lambda transaction: grants.end_grant(transaction, scope, key_id, grant_id))
+
     async def _once(self, mutation: Mutation, effect: Callable[[Transaction], None]) -> None:
         def work(transaction: Transaction) -> None:
             if idempotency.find(transaction, mutation) is None:
@@ -125,6 +264,17 @@ class Store:
                 idempotency.keep(transaction, mutation, Kept())
 
         await self.database.change(work)
+
+    async def _answer_once(self, mutation: Mutation, effect: Callable[[Transaction], None], answer: bytes) -> bytes:
+        def work(transaction: Transaction) -> bytes:
+            kept = idempotency.find(transaction, mutation)
+            if kept is not None:
+                return kept.answer
+            effect(transaction)
+            idempotency.keep(transaction, mutation, Kept(answer=answer))
+            return answer
+
+        return await self.database.change(work)
 
     async def _begin(self, mutation: Mutation, effect: Callable[[Transaction], Begun]) -> Begun:
         def work(transaction: Transaction) -> Begun:
@@ -143,4 +293,6 @@ def _begun_before(transaction: Transaction, kept: Kept) -> Begun:
     backing_key = key.backing_keys.get(kept.version) if key else None
     if key is None or backing_key is None:
         raise KMSInternalException(detail=f"an idempotency row names backing key {kept.version} of {kept.key_id!r}")
+    if backing_key.state is BackingKeyState.CREATING:
+        claims.claim(transaction, key.scope, key.cka_id(kept.version))
     return Begun(key, kept.version, kept.answer, finished=backing_key.state is not BackingKeyState.CREATING)

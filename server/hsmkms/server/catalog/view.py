@@ -1,6 +1,7 @@
 """The catalog in memory: what requests read.
 
-Looking up a key or an alias costs one dictionary access, however many there are; a page of a list costs a binary search and the page.
+Looking up a key, an alias or a principal's grants costs one dictionary access, however many there are; a page of a list costs a binary
+search and the page.
 Rows are applied by their sequence numbers, so that applying the same change twice, or an older one after a newer one, does nothing.
 
 Belongs to the event loop: only the loop's thread calls it (`position` may be read from any thread).
@@ -8,42 +9,18 @@ Belongs to the event loop: only the loop's thread calls it (`position` may be re
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from hsmkms.core.errors import KeyUnavailableException
-from hsmkms.core.model import Alias, KmsKey, Scope
+from hsmkms.core.model import Alias, Grant, KmsKey, Scope
 from hsmkms.core.service_keys import ServiceKey
-from hsmkms.server.catalog.rows import FROM_THE_START, AliasRow, ChangedRows, KeyRow, ServiceKeyRow
+from hsmkms.core.usage import KeyUse
+from hsmkms.server.catalog.grant_index import GrantIndex
+from hsmkms.server.catalog.names import SortedNames
+from hsmkms.server.catalog.rows import FROM_THE_START, AliasRow, ChangedRows, KeyRow, ServiceKeyRow, UsageRow
 
 MAX_STALENESS_S = 30.0
-
-
-class SortedNames:
-    """A set of names in order, kept so by insertion: no change sorts it anew."""
-
-    __slots__ = ("_names",)
-
-    def __init__(self) -> None:
-        self._names: list[str] = []
-
-    def load(self, names: Sequence[str]) -> None:
-        """Hold these names instead; the one place that sorts."""
-        self._names = sorted(names)
-
-    def add(self, name: str) -> None:
-        """Add a name that is not there."""
-        insort(self._names, name)
-
-    def remove(self, name: str) -> None:
-        """Remove a name that is there."""
-        del self._names[bisect_left(self._names, name)]
-
-    def after(self, name: str, limit: int) -> list[str]:
-        """Return at most `limit` names that sort after `name`."""
-        start = bisect_right(self._names, name)
-        return self._names[start : start + limit]
 
 
 class View:
@@ -66,6 +43,8 @@ class View:
         self._alias_names: dict[Scope, SortedNames] = {}
         self._alias_names_of_key: dict[str, SortedNames] = {}
         self._service_keys: dict[str, ServiceKeyRow] = {}
+        self._usages: dict[str, UsageRow] = {}
+        self._grants = GrantIndex(monotonic)
 
     @property
     def position(self) -> int:
@@ -83,7 +62,7 @@ class View:
     def key(self, scope: Scope, key_id: str) -> KmsKey | None:
         """Return the key of that id, or None."""
         row = self._keys.get(key_id)
-        return row.key if row is not None and row.key.scope == scope else None
+        return row.key if row is not None and row.key.scope == scope and not row.deleted else None
 
     def key_by_uuid(self, key_uuid: bytes) -> KmsKey | None:
         """Return the key whose id has those 16 bytes, in whatever account and Region, or None."""
@@ -99,6 +78,11 @@ class View:
         ids = self._key_ids.get(scope)
         return [self._keys[found].key for found in ids.after(key_id, limit)] if ids else []
 
+    def alias_names(self, scope: Scope, key_id: str) -> Sequence[str]:
+        """Return the names of a key's aliases, in order."""
+        names = self._alias_names_of_key.get(key_id) if self.key(scope, key_id) else None
+        return names.after("", len(names)) if names else ()
+
     def aliases_after(self, scope: Scope, name: str, limit: int, key_id: str | None = None) -> Sequence[Alias]:
         """Return at most `limit` aliases whose names sort after `name`, of one key if given, in order of their names."""
         if key_id is None:
@@ -106,6 +90,31 @@ class View:
         else:
             names = self._alias_names_of_key.get(key_id) if self.key(scope, key_id) else None
         return [self._aliases[scope, found].alias for found in names.after(name, limit)] if names else []
+
+    def last_use(self, key_id: str) -> KeyUse | None:
+        """Return the last use of a key that the catalog knows of, or None where none was ever written."""
+        row = self._usages.get(key_id)
+        return row.use if row is not None else None
+
+    def grant(self, scope: Scope, key_id: str, grant_id: str) -> Grant | None:
+        """Return the living grant of that id on that key, or None."""
+        return self._grants.get(scope, key_id, grant_id)
+
+    def grant_has_ended(self, grant_id: str) -> bool:
+        """Say whether a grant of that id was retired or revoked; for at least 24 hours after it was seen to end."""
+        return self._grants.has_ended(grant_id)
+
+    def grants_to(self, key_id: str, name: str) -> Sequence[Grant]:
+        """Return the living grants of a key whose grantee has that name among its `core.grants.grantee_names`."""
+        return self._grants.to(key_id, name)
+
+    def grants_after(self, key_id: str, grant_id: str, limit: int, grantee: str | None = None) -> Sequence[Grant]:
+        """Return at most `limit` grants of a key, to one grantee if given, whose ids sort after `grant_id`, in order of their ids."""
+        return self._grants.after(key_id, grant_id, limit, grantee)
+
+    def retirable_grants_after(self, region: str, principal: str, grant_id: str, limit: int) -> Sequence[Grant]:
+        """Return at most `limit` grants in a Region with that retiring principal, whose ids sort after `grant_id`, in their order."""
+        return self._grants.retirable_after(region, principal, grant_id, limit)
 
     def service_key(self, purpose: str) -> ServiceKey | None:
         """Return the service key of that purpose, or None."""
@@ -122,7 +131,8 @@ class View:
         ids: dict[Scope, list[str]] = {}
         for key in rows.keys:
             self._put_key(key)
-            ids.setdefault(key.key.scope, []).append(key.key.key_id)
+            if not key.deleted:
+                ids.setdefault(key.key.scope, []).append(key.key.key_id)
         names: dict[Scope, list[str]] = {}
         names_of_key: dict[str, list[str]] = {}
         for row in rows.aliases:
@@ -136,6 +146,8 @@ class View:
         for key_id, found in names_of_key.items():
             self._alias_names_of_key.setdefault(key_id, SortedNames()).load(found)
         self._service_keys.update({row.service_key.purpose: row for row in rows.service_keys})
+        self._usages.update({row.use.key_id: row for row in rows.usages})
+        self._grants.load(rows.grants)
         self._position = rows.position
 
     def apply(self, rows: ChangedRows) -> None:
@@ -152,6 +164,11 @@ class View:
             known = self._service_keys.get(service_key.service_key.purpose)
             if known is None or known.sequence < service_key.sequence:
                 self._service_keys[service_key.service_key.purpose] = service_key
+        for usage in rows.usages:
+            known_usage = self._usages.get(usage.use.key_id)
+            if known_usage is None or known_usage.sequence < usage.sequence:
+                self._usages[usage.use.key_id] = usage
+        self._grants.apply(rows.grants)
         self._position = max(self._position, rows.position)
 
     def confirm(self, at: float) -> None:
@@ -163,12 +180,20 @@ class View:
         if known is not None and known.sequence >= row.sequence:
             return
         self._put_key(row)
-        if known is None:
-            self._key_ids.setdefault(row.key.scope, SortedNames()).add(row.key.key_id)
+        was_there = known is not None and not known.deleted
+        if was_there != (not row.deleted):
+            ids = self._key_ids.setdefault(row.key.scope, SortedNames())
+            if row.deleted:
+                ids.remove(row.key.key_id)
+            else:
+                ids.add(row.key.key_id)
 
     def _put_key(self, row: KeyRow) -> None:
         self._keys[row.key.key_id] = row
-        self._keys_by_uuid[row.key.uuid_bytes] = row.key
+        if row.deleted:
+            self._keys_by_uuid.pop(row.key.uuid_bytes, None)
+        else:
+            self._keys_by_uuid[row.key.uuid_bytes] = row.key
 
     def _apply_alias(self, row: AliasRow) -> None:
         scope, name = row.alias.scope, row.alias.name

@@ -110,6 +110,7 @@ class Listener:
         handler: The handlers of the service.
         max_concurrent: Most requests at a time; more are refused with RESOURCE_EXHAUSTED.
         max_connection_age_s: After how long a connection is asked to be made anew, in seconds.
+        shares_port: Whether other fronts of this machine listen on the same port.
     """
 
     def __init__(
@@ -120,13 +121,14 @@ class Listener:
         *,
         max_concurrent: int,
         max_connection_age_s: int,
+        shares_port: bool = False,
     ) -> None:
         self._address = address
         self._credentials = Credentials(tls)
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=max_concurrent,
             options=(
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(shares_port)),
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),

@@ -21,7 +21,6 @@ from typing import Final, Protocol
 
 import structlog
 
-from hsmkms.core.ciphertext import CKA_ID_BYTES
 from hsmkms.core.commands import Command, Load, Outcome, Result, Statistics
 from hsmkms.core.errors import (
     DependencyTimeoutException,
@@ -32,7 +31,9 @@ from hsmkms.core.errors import (
 from hsmkms.core.startup import TokenDescription, WorkerSettings
 from hsmkms.core.statistics import WorkerStatistics
 from hsmkms.server.token.jobs import MAX_DEATHS, FairQueue, Job
+from hsmkms.server.token.key_places import KeyPlaces
 from hsmkms.server.token.process import WorkerProcess, WorkerStartError, worker_environment
+from hsmkms.server.token.roster import Roster
 
 MAX_LOGIN_REFUSALS: Final = 3
 """A real HSM locks itself after a few wrong PINs: after so many refusals nothing is tried until the service is started again."""
@@ -43,11 +44,6 @@ KEEPER_INTERVAL_S: Final = 0.25
 STATISTICS_INTERVAL_S: Final = 2.0
 FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 0.5
-SEARCH_PAUSE_S: Final = 1.0
-"""How long a key that could not be found is not looked for again: looking reads every object of the token."""
-FIND_ATTEMPTS: Final = 3
-MAX_LOAD: Final = 4096
-"""Most keys in one search; the frame has room for more."""
 UNAVAILABLE_TEXT: Final = "The token is out of reach. Try again."
 
 _log = structlog.get_logger(__name__)
@@ -95,21 +91,18 @@ class TokenPool:
     Args:
         settings: How many workers, and when they are replaced.
         observer: Is told of what happens to workers.
+
+    Its `keys` say which worker has which backing key.
     """
 
     def __init__(self, settings: PoolSettings, observer: PoolObserver) -> None:
         self.description: TokenDescription | None = None
         self._settings = settings
         self._observer = observer
-        self._active: list[WorkerProcess] = []
-        self._spare: WorkerProcess | None = None
-        self._admin: WorkerProcess | None = None
-        self._retiring: set[WorkerProcess] = set()
+        self._roster = Roster(settings.workers, spare=settings.spare)
+        self.keys = KeyPlaces(self._roster, self._dispatch)
         self._queue = FairQueue(settings.max_queued)
         self._admin_queue = FairQueue(ADMIN_QUEUE)
-        self._known: set[bytes] = set()
-        self._paused: dict[bytes, float] = {}
-        self._loading: dict[bytes, asyncio.Task[bool]] = {}
         self._starting: set[WorkerProcess] = set()
         self._suspects: list[Job] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -146,8 +139,8 @@ class TokenPool:
         if self._down or self._closing:
             raise KeyUnavailableException(UNAVAILABLE_TEXT, detail=self._down or "the service is stopping")
         needed = frozenset(keys)
-        for cka_id in needed - self._known:
-            await self._require(cka_id)
+        for cka_id in needed - self.keys.known:
+            await self.keys.require(cka_id)
         job = Job(command, asyncio.get_running_loop().create_future(), principal, needed, expiry_ns, admin)
         queue = self._admin_queue if admin else self._queue
         displaced = queue.push(job)
@@ -163,20 +156,8 @@ class TokenPool:
             if not job.future.done() or job.future.cancelled():
                 queue.discard(job)
         if result.outcome is Outcome.KEY_NOT_LOADED:
-            self._forget(needed)
+            self.keys.doubt(needed)
         return result
-
-    async def make_usable(self, cka_id: bytes) -> None:
-        """Return when at least one worker has a backing key that was just generated; the others get it in the background.
-
-        Raises:
-            KeyUnavailableException: it cannot be found on the token, or the token is out of reach.
-        """
-        self._paused.pop(cka_id, None)
-        self._known.discard(cka_id)
-        for worker in self._workers():
-            worker.keys.discard(cka_id)
-        await self._require(cka_id)  # the teacher gives it to the others at its next turn, several keys in one search
 
     @property
     def queued(self) -> int:
@@ -186,7 +167,7 @@ class TokenPool:
     @property
     def ready(self) -> bool:
         """Whether a crypto worker is there."""
-        return bool(self._active) and not self._down
+        return bool(self._roster.active) and not self._down
 
     @property
     def trouble(self) -> str:
@@ -196,7 +177,7 @@ class TokenPool:
     @property
     def pids(self) -> dict[str, int]:
         """Process ids of the workers by name."""
-        return {worker.name: worker.pid for worker in self._workers()}
+        return {worker.name: worker.pid for worker in self._roster.everybody()}
 
     # Start and end
 
@@ -207,9 +188,9 @@ class TokenPool:
             WorkerStartError: the token cannot be used; its detail says what to change.
         """
         self._tasks.append(asyncio.create_task(self._guard(), name="token watchdog"))
-        self._active.append(await self._start_worker("crypto"))
+        self._roster.place(await self._start_worker("crypto"), "crypto")
         self._tasks.append(asyncio.create_task(self._keep(), name="token keeper"))
-        self._tasks.append(asyncio.create_task(self._repeat(self._spread), name="token teacher"))
+        self._tasks.append(asyncio.create_task(self._repeat(self.keys.spread), name="token teacher"))
         self._tasks.append(asyncio.create_task(self._repeat(self._collect), name="token collector"))
         assert self.description is not None
         return self.description
@@ -222,26 +203,22 @@ class TokenPool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for job in self._queue.drain() + self._admin_queue.drain() + self._suspects:
             _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the service is stopping"))
-        await asyncio.gather(*(worker.stop() for worker in [*self._workers(), *self._starting]))
+        await asyncio.gather(*(worker.stop() for worker in [*self._roster.everybody(), *self._starting]))
 
     # Who gets what
 
-    def _workers(self) -> list[WorkerProcess]:
-        others = [worker for worker in (self._spare, self._admin) if worker is not None]
-        return list({worker.name: worker for worker in [*self._active, *others, *self._retiring]}.values())
-
     def _dispatch(self) -> None:
-        for worker in sorted(self._active, key=lambda worker: worker.in_flight):
+        for worker in sorted(self._roster.active, key=lambda worker: worker.in_flight):
             self._fill(worker, self._queue, worker.keys.issuperset)
-        if self._queue and self._spare is not None:
-            spare = self._spare
-            elsewhere = [worker.keys for worker in self._active]
+        if self._queue and self._roster.spare is not None:
+            spare = self._roster.spare
+            elsewhere = [worker.keys for worker in self._roster.active]
             self._fill(
                 spare,
                 self._queue,
                 lambda keys: spare.keys.issuperset(keys) and not any(held.issuperset(keys) for held in elsewhere),
             )
-        admin = self._admin_worker()
+        admin = self._roster.admin_worker()
         if admin is not None and admin.in_flight == 0:
             self._fill(admin, self._admin_queue, lambda _: admin.in_flight == 0)
 
@@ -252,116 +229,6 @@ class TokenPool:
                 return
             if not job.future.done():
                 worker.send(job)
-
-    def _admin_worker(self) -> WorkerProcess | None:
-        if self._plan()[1]:
-            return self._admin
-        return self._active[0] if self._active else None
-
-    def _plan(self) -> tuple[int, bool, bool]:
-        """Return how many active workers, and whether an admin worker and a spare, the token's session limit leaves room for."""
-        limit = self.description.max_sessions if self.description else None
-        workers, admin, spare = self._settings.workers, True, self._settings.spare
-        if limit is None:
-            return workers, admin, spare
-        admin = limit > 1
-        workers = max(1, min(workers, limit - admin))
-        return workers, admin, spare and limit > workers + admin
-
-    # Keys
-
-    async def _require(self, cka_id: bytes) -> None:
-        """Have a worker find a key; several callers wait for one search, and a vain one is not repeated at once."""
-        if not self._is_paused(cka_id):
-            task = self._loading.get(cka_id)
-            if task is None:
-                task = asyncio.create_task(self._find(cka_id))
-                self._loading[cka_id] = task
-                task.add_done_callback(lambda _: self._loading.pop(cka_id, None))
-            if await asyncio.shield(task):
-                return
-        raise KeyUnavailableException("The key material is not on the token.", detail=f"CKA_ID {cka_id.hex()}")
-
-    async def _find(self, cka_id: bytes) -> bool:
-        for _ in range(FIND_ATTEMPTS):
-            worker = self._spare or min(self._active, key=lambda worker: worker.in_flight, default=None)
-            if worker is None:
-                await asyncio.sleep(FIRST_RETRY_S)
-                continue
-            await self._load(worker, {cka_id})
-            if cka_id in worker.keys:
-                self._dispatch()
-                return True
-            if worker.is_alive:
-                break
-        self._pause(cka_id)
-        return False
-
-    async def _load(self, worker: WorkerProcess, cka_ids: set[bytes]) -> None:
-        loop = asyncio.get_running_loop()
-        # A short question first: a worker that stands still is found out by its short budget, not by that of a search.
-        question = Job(Statistics(), loop.create_future(), "")
-        job = Job(Load(b"".join(sorted(cka_ids))), loop.create_future(), "")
-        worker.send(question)
-        worker.send(job)
-        with suppress(KeyUnavailableException):
-            result = await job.future
-            if result.outcome is Outcome.OK:
-                found = {result.value[i : i + CKA_ID_BYTES] for i in range(0, len(result.value), CKA_ID_BYTES)}
-                worker.keys |= found
-                self._known |= found
-
-    async def _spread(self) -> None:
-        """Give every active worker the keys it lacks: the spare learns them aside, then changes places with one that lacks them."""
-        if self._spare is not None:
-            await self._teach(self._spare)
-        for worker in list(self._active):
-            lacking = self._lacking(worker)
-            if not lacking or worker not in self._active:
-                continue
-            spare = self._spare
-            if spare is not None and not spare.retiring and lacking <= spare.keys:
-                self._active[self._active.index(worker)] = spare
-                self._spare = worker
-                self._dispatch()
-            await self._teach(worker)
-
-    async def _teach(self, worker: WorkerProcess) -> None:
-        lacking = set(sorted(self._lacking(worker))[:MAX_LOAD])
-        if not lacking or not worker.is_usable:
-            return
-        await self._load(worker, lacking)
-        if not worker.is_usable:
-            return  # it says nothing about the keys
-        for cka_id in lacking - worker.keys:
-            self._pause(cka_id)
-            _log.warning(
-                "a worker cannot find key material that was on the token", worker=worker.name, cka_id=cka_id.hex()
-            )
-
-    def _lacking(self, worker: WorkerProcess) -> set[bytes]:
-        lacking = self._known - worker.keys
-        return {cka_id for cka_id in lacking if not self._is_paused(cka_id)} if lacking else lacking
-
-    def _forget(self, cka_ids: frozenset[bytes]) -> None:
-        """A worker has no handle for one of these after all: look for them again, but not at once."""
-        for cka_id in cka_ids:
-            if not self._is_paused(cka_id):
-                self._known.discard(cka_id)
-                for worker in self._workers():
-                    worker.keys.discard(cka_id)
-
-    def _pause(self, cka_id: bytes) -> None:
-        self._paused[cka_id] = time.monotonic() + SEARCH_PAUSE_S
-
-    def _is_paused(self, cka_id: bytes) -> bool:
-        until = self._paused.get(cka_id)
-        if until is None:
-            return False
-        if time.monotonic() < until:
-            return True
-        del self._paused[cka_id]
-        return False
 
     # Workers come and go
 
@@ -377,8 +244,9 @@ class TokenPool:
             self._starting.discard(worker)
         if self.description is None:
             self.description = description
+            self._roster.max_sessions = description.max_sessions
         if role == "crypto":
-            self._known |= worker.keys
+            self.keys.known |= worker.keys
         else:
             worker.lower_priority(ADMIN_NICENESS)
         self._refusals = 0
@@ -387,14 +255,14 @@ class TokenPool:
         return worker
 
     def _answered(self, worker: WorkerProcess) -> None:
-        if worker.retiring and worker in self._active:
-            self._remove(worker)
-            self._promote_spare()
+        if worker.retiring and worker in self._roster.active:
+            self._roster.remove(worker)
+            self._step_in()
         self._dispatch()
 
     def _lost(self, worker: WorkerProcess, jobs: list[Job]) -> None:
-        had_role = self._remove(worker)
-        self._retiring.discard(worker)
+        had_role = self._roster.remove(worker)
+        self._roster.retiring.discard(worker)
         if self._closing:
             for job in jobs:
                 _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the service is stopping"))
@@ -410,8 +278,8 @@ class TokenPool:
             waiting[0].deaths += 1
         for job in reversed(waiting):
             self._take_back(job)
-        self._promote_spare()
-        if not self._active and self._refusals >= MAX_LOGIN_REFUSALS:
+        self._step_in()
+        if not self._roster.active and self._refusals >= MAX_LOGIN_REFUSALS:
             self._out_of_reach("the token refuses the PIN, and nobody tries again")
         self._wake.set()
         self._dispatch()
@@ -430,38 +298,16 @@ class TokenPool:
         else:
             _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the token worker died of it"))
 
-    def _remove(self, worker: WorkerProcess) -> bool:
-        held = worker in self._active or worker in (self._spare, self._admin)
-        if worker in self._active:
-            self._active.remove(worker)
-        if worker is self._spare:
-            self._spare = None
-        if worker is self._admin:
-            self._admin = None
-        if held and worker.is_alive:
-            self._retiring.add(worker)
-        return held
-
-    def _promote_spare(self) -> None:
-        if self._spare is not None and len(self._active) < self._plan()[0]:
-            self._active.append(self._spare)
-            self._spare = None
+    def _step_in(self) -> None:
+        if self._roster.promote_spare():
             self._wake.set()
-
-    def _missing_role(self) -> str | None:
-        workers, admin, spare = self._plan()
-        if len(self._active) < workers:
-            return "crypto"
-        if admin and self._admin is None:
-            return "admin"
-        return "crypto" if spare and self._spare is None else None
 
     # The keeper, the teacher, the collector and the watchdog
 
     async def _keep(self) -> None:
         pause = FIRST_RETRY_S
         while True:
-            role = self._missing_role() if self._refusals < MAX_LOGIN_REFUSALS else None
+            role = self._roster.missing() if self._refusals < MAX_LOGIN_REFUSALS else None
             if role is not None:
                 if await self._fill_role(role):
                     pause = FIRST_RETRY_S
@@ -490,12 +336,7 @@ class TokenPool:
         for job in self._suspects:
             _fail(job, KMSInternalException("The request failed in the token.", detail="two token workers died of it"))
         self._suspects.clear()
-        if role == "admin":
-            self._admin = worker
-        elif len(self._active) < self._plan()[0]:
-            self._active.append(worker)
-        else:
-            self._spare = worker
+        self._roster.place(worker, role)
         self._dispatch()
         return True
 
@@ -506,7 +347,7 @@ class TokenPool:
             if self._refusals >= MAX_LOGIN_REFUSALS:
                 _log.critical("the token refuses the PIN: nothing more is tried until the service is started again")
         self._clear_suspects(error.detail)
-        if not self._active:
+        if not self._roster.active:
             self._out_of_reach(error.detail)
 
     def _out_of_reach(self, why: str) -> None:
@@ -526,7 +367,7 @@ class TokenPool:
         while True:
             await asyncio.sleep(KEEPER_INTERVAL_S)
             now = time.monotonic()
-            for worker in [*self._workers(), *self._starting]:
+            for worker in [*self._roster.everybody(), *self._starting]:
                 if worker.overdue(now):
                     worker.kill("a token call took longer than its budget")
 
@@ -536,7 +377,7 @@ class TokenPool:
         if now - self._statistics_at < STATISTICS_INTERVAL_S:
             return
         self._statistics_at = now
-        for worker in self._workers():
+        for worker in self._roster.everybody():
             if not worker.is_usable:
                 continue
             # Sent whether or not the pipe has room: under full load it never has, and that is when workers grow.
@@ -555,15 +396,14 @@ class TokenPool:
             statistics.objects >= limits.replace_after_objects
             or statistics.resident_bytes >= limits.replace_after_bytes
         )
-        replaceable = worker in self._active and (self._spare is not None or not self._plan()[2])
-        if grown and replaceable:
+        if grown and self._roster.can_do_without(worker):
             _log.info("token worker is replaced", worker=worker.name, objects=statistics.objects)
             self._observer.worker_ended(worker.name, "replaced")
-            self._remove(worker)
-            self._promote_spare()
+            self._roster.remove(worker)
+            self._step_in()
             self._wake.set()
             task = asyncio.create_task(worker.finish())
-            task.add_done_callback(lambda _: self._retiring.discard(worker))
+            task.add_done_callback(lambda _: self._roster.retiring.discard(worker))
 
 
 def _fail(job: Job, error: Exception) -> None:

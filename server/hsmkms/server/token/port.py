@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -35,6 +36,8 @@ from hsmkms.server.token.pool import UNAVAILABLE_TEXT, TokenPool
 
 SERVICE: Final = "service"
 """In whose queue the service's own commands wait."""
+GENERATION_START_S: Final = 30
+"""How long the generation of a backing key may wait for the admin worker, in seconds."""
 
 _ERRORS: Final[Mapping[Outcome, tuple[type[KmsError], str]]] = {
     Outcome.EXPIRED: (DependencyTimeoutException, "The token did not answer in time. Try again."),
@@ -130,9 +133,13 @@ class WorkerToken:
         return value_of(await self._pool.submit(command, principal=SERVICE, keys=keys))
 
     async def generate_backing_key(self, cka_id: bytes, suite: Suite) -> bytes:
-        """Generate a backing key anew and return its canary; at least one worker can use it then."""
-        canary = await self._admin(GenerateBackingKey(cka_id, suite, self._label))
-        await self._pool.make_usable(cka_id)
+        """Generate a backing key anew and return its canary; at least one worker can use it then.
+
+        It is not started any more after `GENERATION_START_S`: by then another front may have taken the creation up (`catalog.claims`).
+        """
+        expiry_ns = time.monotonic_ns() + GENERATION_START_S * 1_000_000_000
+        canary = await self._admin(GenerateBackingKey(cka_id, suite, self._label), expiry_ns)
+        await self._pool.keys.make_usable(cka_id)
         return canary
 
     async def list_backing_keys(self) -> Sequence[tuple[bytes, bytes]]:
@@ -148,10 +155,11 @@ class WorkerToken:
 
     async def destroy_backing_keys(self, cka_id: bytes) -> int:
         """Destroy this deployment's objects of one CKA_ID and return how many there were."""
+        self._pool.keys.forget(cka_id)
         return int.from_bytes(await self._admin(DestroyBackingKeys(cka_id, self._label)), "big")
 
-    async def _admin(self, command: Command) -> bytes:
-        result = await self._pool.submit(command, principal=SERVICE, admin=True)
+    async def _admin(self, command: Command, expiry_ns: int = 0) -> bytes:
+        result = await self._pool.submit(command, principal=SERVICE, admin=True, expiry_ns=expiry_ns)
         if result.outcome is Outcome.FAILED:
             # SoftHSM says GENERAL_ERROR where its folder is gone. The same request may be made again, and goes on where this one stopped.
             result = Result(Outcome.UNAVAILABLE, result.value)

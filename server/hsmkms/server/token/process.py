@@ -182,7 +182,9 @@ class WorkerProcess(asyncio.Protocol):
         self.killed_because = self.killed_because or why
         if self._process is not None and self._process.returncode is None:
             _log.info("token worker killed", worker=self.name, pid=self._process.pid, why=why)
-            self._process.send_signal(signal.SIGKILL)
+            # Not by asyncio's method: that reaps a process which has just ended, and the loop, which waits for it, then warns of it.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     def lower_priority(self, niceness: int) -> None:
         """Let other processes go first when the processors are busy: `niceness` is 0 to 19, as of nice(1)."""
