@@ -105,7 +105,7 @@ class Caller:
         changed = bytearray(self.blob)
         position = self.chance.randrange(len(changed))
         changed[position] ^= 1 << self.chance.randrange(8)
-        # A ciphertext that names an unknown key is refused as one that names a forbidden key is (behaviour.md, 9).
+        # A ciphertext that names an unknown key is refused as one that names a forbidden key is.
         self._refused(bytes(changed), self.context, names_another_key=position in KEY_ID)
 
     def truncated(self) -> None:

@@ -1,4 +1,4 @@
-"""During ReEncrypt no plaintext is in the front, its log, or the frames to the workers (shared/design/ciphertext.md)."""
+"""During ReEncrypt no plaintext is in the front, its log, or the frames to the workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The condition keys that a request brings: each one the issue lists, with its value, and none that does not apply."""
+"""The condition keys that a request brings: each one that can apply here, with its value, and none that does not apply."""
 
 import pytest
 

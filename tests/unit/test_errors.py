@@ -39,7 +39,7 @@ BEHAVIOUR = {
     "UnsupportedOperationException": "UNIMPLEMENTED",
     "KMSInternalException": "INTERNAL",
 }
-"""The table of behaviour.md."""
+"""Which gRPC code each error has: written down a second time."""
 
 
 def status_of(error):

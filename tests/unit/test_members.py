@@ -239,7 +239,7 @@ LIMITS = {  # the numbers of the AWS model, written down a second time
     "grantee_principal": (1, 256), "retiring_principal": (1, 256), "name": (1, 256), "grant_id": (1, 128),
     "grant_token": (1, 8192),
 }  # fmt: skip
-STRICTER = {  # where the documentation of the model, or behaviour.md, is stricter than its numbers
+STRICTER = {  # where the documentation of the model, or this service, is stricter than its numbers
     ("pending_window_in_days", (7, 30)), ("policy", (1, 32768)), ("tags", (None, 50)), ("tags", (1, 50)),
     ("tag_keys", (1, 50)), ("operations", (1, None)),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The cryptographic operations, in the words of behaviour.md: key states, algorithms, dry runs, ciphertexts, data keys."""
+"""The cryptographic operations: key states, algorithms, dry runs, ciphertexts, data keys."""
 
 import uuid
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""ReEncrypt: what it answers, and what it refuses, in which order and in which words (behaviour.md as tables)."""
+"""ReEncrypt: what it answers, and what it refuses, in which order and in which words."""
 
 import re
 import uuid

@@ -247,7 +247,7 @@ async def start(config: Config, stack: AsyncExitStack, front: int | None = None)
         metrics.rotations(rotations)
         acts.record("RotateKey", rotations.rotated)
 
-    deleter = Deleter(catalog, token, clock, deletions_done)
+    deleter = Deleter(catalog, token, clock, deletions_done, lambda: audit.require("ScheduleKeyDeletion"))
     _background(stack, deleter.run(config.limits.upkeep_every_s), "deleter")
     rotation_scheduler = RotationScheduler(catalog, environment, rotations_done)
     _background(stack, rotation_scheduler.run(config.limits.upkeep_every_s), "rotation scheduler")

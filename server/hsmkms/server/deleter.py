@@ -58,7 +58,8 @@ class Deleter:
         catalog: The catalog.
         token: The token's destroying side.
         clock: The time.
-        observe: Called with what each run did, for metrics and audit.
+        observe: Called with what each run did, for metrics and audit, also when the run failed in its middle.
+        require: Called before each run; raises a KmsError when nothing may be destroyed now, because it could not be recorded.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Deleter:
         token: TokenDestroyer,
         clock: Clock,
         observe: Callable[[Deletions], None] = lambda _deletions: None,
+        require: Callable[[], None] = lambda: None,
     ) -> None:
+        self._require = require
         self._catalog = catalog
         self._token = token
         self._clock = clock
@@ -89,15 +92,20 @@ class Deleter:
         Raises:
             KmsError: the catalog could not be read or changed.
         """
-        deleted, held_back = await self._delete_keys()
-        destroyed, failed = await self._destroy_backing_keys()
-        deletions = Deletions(deleted, destroyed, held_back, failed)
-        self._observe(deletions)
-        return deletions
-
-    async def _delete_keys(self) -> tuple[tuple[KmsKey, ...], tuple[KmsKey, ...]]:
+        self._require()
         deleted: list[KmsKey] = []
         held_back: list[KmsKey] = []
+        destroyed: list[bytes] = []
+        failed: list[bytes] = []
+        try:
+            await self._delete_keys(deleted, held_back)
+            await self._destroy_backing_keys(destroyed, failed)
+        finally:
+            deletions = Deletions(tuple(deleted), tuple(destroyed), tuple(held_back), tuple(failed))
+            self._observe(deletions)
+        return deletions
+
+    async def _delete_keys(self, deleted: list[KmsKey], held_back: list[KmsKey]) -> None:
         for key in await self._catalog.keys_past_their_date(self._clock.now_us(), MAX_KEYS):
             try:
                 await self._catalog.begin_destruction(key)
@@ -111,16 +119,13 @@ class Deleter:
                 arn = key_arn(self._catalog.changes.partition, key.scope, key.key_id)
                 _log.warning("key deleted", key=arn, backing_keys=len(key.backing_keys))
         self._held_back = {key.key_id: self._held_back[key.key_id] for key in held_back}
-        return tuple(deleted), tuple(held_back)
 
     def _log_held_back(self, key: KmsKey, why: str) -> None:
         if self._held_back.get(key.key_id) != why:
             _log.warning("deletion held back", key_id=key.key_id, why=why)
         self._held_back[key.key_id] = why
 
-    async def _destroy_backing_keys(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-        destroyed: list[bytes] = []
-        failed: list[bytes] = []
+    async def _destroy_backing_keys(self, destroyed: list[bytes], failed: list[bytes]) -> None:
         for cka_id in await self._catalog.destroying_cka_ids(MAX_KEYS):
             try:
                 objects = await self._token.destroy_backing_keys(cka_id)
@@ -132,4 +137,3 @@ class Deleter:
                 await self._catalog.finish_destruction(cka_id)
                 destroyed.append(cka_id)
                 _log.warning("backing key destroyed", cka_id=cka_id.hex(), objects=objects)
-        return tuple(destroyed), tuple(failed)

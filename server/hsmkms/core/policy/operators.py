@@ -246,7 +246,7 @@ def _networks(values: Sequence[str], variables: bool) -> Matcher:
 
 
 _EXACT: Final = _string(lambda text: text, wildcards=False)
-_FOLDED: Final = _string(str.casefold, wildcards=False)
+_FOLDED: Final = _string(str.lower, wildcards=False)
 _LIKE: Final = _string(lambda text: text, wildcards=True)
 
 OPERATORS: Final[dict[str, Operator]] = {
