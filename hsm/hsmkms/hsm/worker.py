@@ -102,6 +102,8 @@ class Worker:
         except FrameError as error:
             log("bad_frame", why=str(error))
             return EXIT_BAD_FRAME
+        except (BrokenPipeError, ConnectionResetError):
+            return EXIT_DONE  # the front has closed the socket: it does not wait for this answer any more
         except OSError as error:
             log("connection_lost", why=type(error).__name__)
             return EXIT_DONE

@@ -92,15 +92,15 @@ class TokenPool:
         settings: How many workers, and when they are replaced.
         observer: Is told of what happens to workers.
 
-    Its `keys` say which worker has which backing key.
+    Its `roster` says who has which role, its `keys` which worker has which backing key.
     """
 
     def __init__(self, settings: PoolSettings, observer: PoolObserver) -> None:
         self.description: TokenDescription | None = None
         self._settings = settings
         self._observer = observer
-        self._roster = Roster(settings.workers, spare=settings.spare)
-        self.keys = KeyPlaces(self._roster, self._dispatch)
+        self.roster = Roster(settings.workers, spare=settings.spare)
+        self.keys = KeyPlaces(self.roster, self._dispatch)
         self._queue = FairQueue(settings.max_queued)
         self._admin_queue = FairQueue(ADMIN_QUEUE)
         self._starting: set[WorkerProcess] = set()
@@ -167,7 +167,7 @@ class TokenPool:
     @property
     def ready(self) -> bool:
         """Whether a crypto worker is there."""
-        return bool(self._roster.active) and not self._down
+        return bool(self.roster.active) and not self._down
 
     @property
     def trouble(self) -> str:
@@ -177,7 +177,7 @@ class TokenPool:
     @property
     def pids(self) -> dict[str, int]:
         """Process ids of the workers by name."""
-        return {worker.name: worker.pid for worker in self._roster.everybody()}
+        return {worker.name: worker.pid for worker in self.roster.everybody()}
 
     # Start and end
 
@@ -188,7 +188,7 @@ class TokenPool:
             WorkerStartError: the token cannot be used; its detail says what to change.
         """
         self._tasks.append(asyncio.create_task(self._guard(), name="token watchdog"))
-        self._roster.place(await self._start_worker("crypto"), "crypto")
+        self.roster.place(await self._start_worker("crypto"), "crypto")
         self._tasks.append(asyncio.create_task(self._keep(), name="token keeper"))
         self._tasks.append(asyncio.create_task(self._repeat(self.keys.spread), name="token teacher"))
         self._tasks.append(asyncio.create_task(self._repeat(self._collect), name="token collector"))
@@ -203,22 +203,22 @@ class TokenPool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for job in self._queue.drain() + self._admin_queue.drain() + self._suspects:
             _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the service is stopping"))
-        await asyncio.gather(*(worker.stop() for worker in [*self._roster.everybody(), *self._starting]))
+        await asyncio.gather(*(worker.stop() for worker in [*self.roster.everybody(), *self._starting]))
 
     # Who gets what
 
     def _dispatch(self) -> None:
-        for worker in sorted(self._roster.active, key=lambda worker: worker.in_flight):
+        for worker in sorted(self.roster.active, key=lambda worker: worker.in_flight):
             self._fill(worker, self._queue, worker.keys.issuperset)
-        if self._queue and self._roster.spare is not None:
-            spare = self._roster.spare
-            elsewhere = [worker.keys for worker in self._roster.active]
+        if self._queue and self.roster.spare is not None:
+            spare = self.roster.spare
+            elsewhere = [worker.keys for worker in self.roster.active]
             self._fill(
                 spare,
                 self._queue,
                 lambda keys: spare.keys.issuperset(keys) and not any(held.issuperset(keys) for held in elsewhere),
             )
-        admin = self._roster.admin_worker()
+        admin = self.roster.admin_worker()
         if admin is not None and admin.in_flight == 0:
             self._fill(admin, self._admin_queue, lambda _: admin.in_flight == 0)
 
@@ -244,7 +244,7 @@ class TokenPool:
             self._starting.discard(worker)
         if self.description is None:
             self.description = description
-            self._roster.max_sessions = description.max_sessions
+            self.roster.max_sessions = description.max_sessions
         if role == "crypto":
             self.keys.known |= worker.keys
         else:
@@ -255,14 +255,14 @@ class TokenPool:
         return worker
 
     def _answered(self, worker: WorkerProcess) -> None:
-        if worker.retiring and worker in self._roster.active:
-            self._roster.remove(worker)
+        if worker.retiring and worker in self.roster.active:
+            self.roster.remove(worker)
             self._step_in()
         self._dispatch()
 
     def _lost(self, worker: WorkerProcess, jobs: list[Job]) -> None:
-        had_role = self._roster.remove(worker)
-        self._roster.retiring.discard(worker)
+        had_role = self.roster.remove(worker)
+        self.roster.retiring.discard(worker)
         if self._closing:
             for job in jobs:
                 _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the service is stopping"))
@@ -279,7 +279,7 @@ class TokenPool:
         for job in reversed(waiting):
             self._take_back(job)
         self._step_in()
-        if not self._roster.active and self._refusals >= MAX_LOGIN_REFUSALS:
+        if not self.roster.active and self._refusals >= MAX_LOGIN_REFUSALS:
             self._out_of_reach("the token refuses the PIN, and nobody tries again")
         self._wake.set()
         self._dispatch()
@@ -299,7 +299,7 @@ class TokenPool:
             _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the token worker died of it"))
 
     def _step_in(self) -> None:
-        if self._roster.promote_spare():
+        if self.roster.promote_spare():
             self._wake.set()
 
     # The keeper, the teacher, the collector and the watchdog
@@ -307,7 +307,7 @@ class TokenPool:
     async def _keep(self) -> None:
         pause = FIRST_RETRY_S
         while True:
-            role = self._roster.missing() if self._refusals < MAX_LOGIN_REFUSALS else None
+            role = self.roster.missing() if self._refusals < MAX_LOGIN_REFUSALS else None
             if role is not None:
                 if await self._fill_role(role):
                     pause = FIRST_RETRY_S
@@ -336,7 +336,7 @@ class TokenPool:
         for job in self._suspects:
             _fail(job, KMSInternalException("The request failed in the token.", detail="two token workers died of it"))
         self._suspects.clear()
-        self._roster.place(worker, role)
+        self.roster.place(worker, role)
         self._dispatch()
         return True
 
@@ -347,7 +347,7 @@ class TokenPool:
             if self._refusals >= MAX_LOGIN_REFUSALS:
                 _log.critical("the token refuses the PIN: nothing more is tried until the service is started again")
         self._clear_suspects(error.detail)
-        if not self._roster.active:
+        if not self.roster.active:
             self._out_of_reach(error.detail)
 
     def _out_of_reach(self, why: str) -> None:
@@ -367,7 +367,7 @@ class TokenPool:
         while True:
             await asyncio.sleep(KEEPER_INTERVAL_S)
             now = time.monotonic()
-            for worker in [*self._roster.everybody(), *self._starting]:
+            for worker in [*self.roster.everybody(), *self._starting]:
                 if worker.overdue(now):
                     worker.kill("a token call took longer than its budget")
 
@@ -377,7 +377,7 @@ class TokenPool:
         if now - self._statistics_at < STATISTICS_INTERVAL_S:
             return
         self._statistics_at = now
-        for worker in self._roster.everybody():
+        for worker in self.roster.everybody():
             if not worker.is_usable:
                 continue
             # Sent whether or not the pipe has room: under full load it never has, and that is when workers grow.
@@ -396,14 +396,14 @@ class TokenPool:
             statistics.objects >= limits.replace_after_objects
             or statistics.resident_bytes >= limits.replace_after_bytes
         )
-        if grown and self._roster.can_do_without(worker):
+        if grown and self.roster.can_do_without(worker):
             _log.info("token worker is replaced", worker=worker.name, objects=statistics.objects)
             self._observer.worker_ended(worker.name, "replaced")
-            self._roster.remove(worker)
+            self.roster.remove(worker)
             self._step_in()
             self._wake.set()
             task = asyncio.create_task(worker.finish())
-            task.add_done_callback(lambda _: self._roster.retiring.discard(worker))
+            task.add_done_callback(lambda _: self.roster.retiring.discard(worker))
 
 
 def _fail(job: Job, error: Exception) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 
 import structlog
 
-from hsmkms.core.commands import Outcome, Result, Start
+from hsmkms.core.commands import Command, Outcome, Result, Start
 from hsmkms.core.frames import (
     LENGTH,
     MAX_RESPONSE_BYTES,
@@ -93,6 +93,11 @@ class WorkerProcess(asyncio.Protocol):
     def in_flight(self) -> int:
         """Frames sent and not answered."""
         return len(self._jobs)
+
+    @property
+    def commands(self) -> list[Command]:
+        """The commands sent and not answered, the one that the worker is at first."""
+        return [job.command for _, job in self._jobs]
 
     @property
     def has_room(self) -> bool:
