@@ -13,8 +13,9 @@ from hsmkms.core.audit import Event
 from hsmkms.core.errors import KeyUnavailableException, NotFoundException
 from hsmkms.core.messages import Empty
 from hsmkms.core.model import Principal, Scope
-from hsmkms.server.grpc import edge as edge_module
+from hsmkms.server import requests as requests_module
 from hsmkms.server.grpc.edge import Edge, _address
+from hsmkms.server.requests import Requests
 from hsmkms.wire.codec import operation_codec
 
 ANA = Principal("spiffe://test/ana", "111122223333", "arn:aws:iam::111122223333:user/ana")
@@ -90,12 +91,13 @@ class Bench:
                 raise self.error
             return Empty()
 
-        monkeypatch.setattr(edge_module, "perform", perform)
+        monkeypatch.setattr(requests_module, "perform", perform)
         environment: Any = SimpleNamespace(partition="aws", clock=SimpleNamespace(now_us=lambda: 5))
         authenticator: Any = SimpleNamespace(principal=lambda _: ANA)
         metrics: Any = SimpleNamespace(request_done=lambda *_: None)
         scope = Scope("111122223333", "eu-central-1")
-        self.edge = Edge(environment, authenticator, scope, metrics, 30.0, self.audit)
+        self.requests = Requests(environment, scope, metrics, 30.0, self.audit)
+        self.edge = Edge(self.requests, authenticator)
 
     async def call(self, name: str, context: Context | None = None, data: bytes | None = None) -> bytes:
         message = operation_codec(name).request_type(key_id="k") if data is None else None
@@ -167,7 +169,7 @@ async def test_a_change_that_goes_on_alone_is_recorded_as_what_became_of_it(benc
     assert refused.value.args[0] is grpc.StatusCode.DEADLINE_EXCEEDED
     assert bench.audit.events == [], "it is not over yet"
     bench.release.set()
-    await bench.edge.drain(5)
+    await bench.requests.drain(5)
     await asyncio.sleep(0)
     [event] = bench.audit.events
     assert event.error_code == ""

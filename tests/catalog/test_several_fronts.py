@@ -29,7 +29,7 @@ from hsmkms.core.creations import Creations
 from hsmkms.core.errors import ConflictException, KeyUnavailableException
 from hsmkms.core.model import BackingKeyState, KeyState
 from hsmkms.core.service_keys import PURPOSES, deployment_label
-from hsmkms.server import app
+from hsmkms.server import service_keys
 from hsmkms.server.catalog import claims, rows, schema
 
 ANOTHER_CANARY = b"\1" * len(CANARY)
@@ -139,7 +139,7 @@ async def test_a_service_key_that_two_fronts_need_at_their_first_start_is_made_b
 
 
 def test_every_service_key_is_one_that_a_rebuilt_catalog_knows():
-    assert sorted(PURPOSES) == sorted((app.SERVICE_KEY, app.AUDIT_KEY))
+    assert sorted(PURPOSES) == sorted((service_keys.SERVICE_KEY, service_keys.AUDIT_KEY))
 
 
 def test_who_has_ended():

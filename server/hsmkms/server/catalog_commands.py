@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from hsmkms.cli.exits import CommandFailed, ExitCode
 from hsmkms.cli.parser import Commands, Parser
+from hsmkms.server.system import StartError
 
 if TYPE_CHECKING:
     from hsmkms.server.catalog.comparison import Comparison
@@ -77,7 +78,7 @@ def _load(config_file: Path) -> Config:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from hsmkms.server import app
+    from hsmkms.server import operator_token
     from hsmkms.server.catalog import CatalogError
     from hsmkms.server.catalog.comparison import compare, read_contents
 
@@ -85,9 +86,9 @@ def _check(arguments: argparse.Namespace) -> int:
     try:
         before = read_contents(config.catalog.url)
         suites = {cka_id: entry.suite for cka_id, entry in before.entries.items()}
-        objects = app.survey_token(config.token, suites)
+        objects = operator_token.survey_token(config.token, suites)
         comparison = compare(before, objects, read_contents(config.catalog.url))
-    except (CatalogError, app.StartError) as error:
+    except (CatalogError, StartError) as error:
         raise CommandFailed(str(error), ExitCode.CONFIGURATION) from error
     sys.stdout.write(_as_json(comparison) if arguments.output == "json" else _as_table(comparison))
     return DIFFERENT if comparison.findings else ExitCode.OK
@@ -109,12 +110,12 @@ def _as_table(comparison: Comparison) -> str:
 
 def _rebuild(arguments: argparse.Namespace) -> int:
     from hsmkms.core.model import Scope
-    from hsmkms.server import app
+    from hsmkms.server import operator_token
     from hsmkms.server.catalog import CatalogError, rebuild
 
     config = _load(arguments.config)
     try:
-        objects = app.survey_token(config.token, {})
+        objects = operator_token.survey_token(config.token, {})
         deployment_id = _choose(rebuild.deployments(objects), arguments.deployment)
         found = rebuild.take_stock(objects, deployment_id)
         rebuild.rebuild(
@@ -125,7 +126,7 @@ def _rebuild(arguments: argparse.Namespace) -> int:
             token=config.token.label,
             now=time.time_ns() // 1000,
         )
-    except (CatalogError, app.StartError, OSError) as error:
+    except (CatalogError, StartError, OSError) as error:
         raise CommandFailed(str(error), ExitCode.CONFIGURATION) from error
     sys.stdout.write(_told(found))
     return ExitCode.OK

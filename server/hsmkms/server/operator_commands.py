@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from hsmkms.cli.exits import CommandFailed, ExitCode
 from hsmkms.cli.parser import Commands
 from hsmkms.server import catalog_commands
+from hsmkms.server.system import StartError
 
 if TYPE_CHECKING:
     from hsmkms.core.audit_verification import Report
@@ -156,13 +157,13 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     try:
         asyncio.run(app.serve(config, arguments.front))
-    except app.StartError as error:
+    except StartError as error:
         raise _failed(error) from error
     return 0
 
 
 def _token_init(arguments: argparse.Namespace) -> int:
-    from hsmkms.server import app
+    from hsmkms.server import operator_token
 
     try:
         made_pin = not arguments.pin_file.exists()
@@ -172,10 +173,10 @@ def _token_init(arguments: argparse.Namespace) -> int:
             descriptor = os.open(arguments.pin_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(pin + "\n")
-        serial = app.init_token(str(arguments.module), arguments.label, so_pin, pin)
+        serial = operator_token.init_token(str(arguments.module), arguments.label, so_pin, pin)
     except OSError as error:
         raise _failed(f"{error.filename}: {error.strerror}") from error
-    except app.StartError as error:
+    except StartError as error:
         raise _failed(error) from error
     sys.stdout.write(f"token {arguments.label} is ready, serial number {serial}\n")
     return 0
@@ -186,18 +187,17 @@ def _read_pin(path: Path) -> str:
 
 
 def _ask_so_pin() -> str:
-    from hsmkms.server import app
 
     if not sys.stdin.isatty():
-        raise app.StartError("the security officer's PIN is needed: give --so-pin-file, or run this on a terminal")
+        raise StartError("the security officer's PIN is needed: give --so-pin-file, or run this on a terminal")
     pin = getpass.getpass("Security officer's PIN of the new token: ")
     if pin != getpass.getpass("The same again: "):
-        raise app.StartError("the two PINs differ")
+        raise StartError("the two PINs differ")
     return pin
 
 
 def _token_info(arguments: argparse.Namespace) -> int:
-    from hsmkms.server import app
+    from hsmkms.server import operator_token
     from hsmkms.server.config import ConfigError, Token, load
 
     direct = (arguments.module, arguments.label, arguments.pin_file)
@@ -208,8 +208,8 @@ def _token_info(arguments: argparse.Namespace) -> int:
             token = load(arguments.config).token
         else:
             raise CommandFailed("token info needs either --config, or --module, --label and --pin-file", ExitCode.USAGE)
-        text = app.describe_token(token, as_json=arguments.output == "json")
-    except (ConfigError, app.StartError) as error:
+        text = operator_token.describe_token(token, as_json=arguments.output == "json")
+    except (ConfigError, StartError) as error:
         raise _failed(error) from error
     sys.stdout.write(text)
     return 0
@@ -245,14 +245,14 @@ def _audit_verify(arguments: argparse.Namespace) -> int:
 def _confirm_anchors(config_file: Path, report: Report) -> str:
     """Have the token confirm the anchors; return a note on what was done."""
     from hsmkms.core import audit_verification
-    from hsmkms.server import app, log
+    from hsmkms.server import log, operator_token
     from hsmkms.server.config import ConfigError, load
 
     log.configure("error", "text")
     try:
         config = load(config_file)
-        answer = asyncio.run(app.audit_macs(config, [anchor.digest for anchor in report.anchors]))
-    except (ConfigError, app.StartError) as error:
+        answer = asyncio.run(operator_token.audit_macs(config, [anchor.digest for anchor in report.anchors]))
+    except (ConfigError, StartError) as error:
         raise _failed(error) from error
     audit_verification.confirm(report, answer.macs)
     foreign = report.deployments - {answer.deployment_id}
