@@ -1,7 +1,8 @@
 """What `make run` does: a service with a SoftHSM token on loopback, all of it under one folder.
 
-Makes what is missing (PIN, token, CA and certificates, configuration, two KMS keys), starts `hsm-kms serve`, re-encrypts a file with
-the command line on the screen, and stays up until Ctrl-C. A second run keeps the token, the catalog and the certificates.
+Makes what is missing (PIN, token, CA and certificates, configuration, two KMS keys, an access key), starts `hsm-kms serve`, re-encrypts a
+file with the command line on the screen, says how the AWS CLI does it, and stays up until Ctrl-C. A second run keeps the token, the
+catalog, the certificates and the access key.
 Whatever a user can cause ends in one line and exit code 1.
 """
 
@@ -24,7 +25,19 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from dev_setup import HSM_KMS, ROOT, Problem, Settings, attempt, environment, find_module, prepare, run
+from dev_setup import (
+    HSM_KMS,
+    REGION,
+    ROOT,
+    Problem,
+    Settings,
+    attempt,
+    ensure_access_key,
+    environment,
+    find_module,
+    prepare,
+    run,
+)
 
 ALIASES = ("payments", "archive")
 READY_WITHIN_S = 60.0
@@ -57,9 +70,15 @@ SHOWN: tuple[tuple[str, str], ...] = (
       base64 --decode | cmp - {var}/demo/letter.txt && echo equal to the byte""",
     ),
 )
+AWS = """\
+AWS_ENDPOINT_URL_KMS=https://127.0.0.1:{aws_port} AWS_CA_BUNDLE={var}/tls/ca.pem AWS_DEFAULT_REGION={region} \\
+      AWS_ACCESS_KEY_ID={access_key_id} AWS_SECRET_ACCESS_KEY="$(cat {var}/aws-secret-access-key)" \\
+      aws kms re-encrypt --ciphertext-blob fileb://{var}/demo/sealed.bin --source-encryption-context tenant=blue,purpose=intake \\
+      --destination-key-id alias/archive"""
+"""The AWS CLI's way; the secret is read by the shell, so that it is not on the screen."""
 NEXT = """
-The service is up: the API on 127.0.0.1:{grpc_port}, probes and metrics on http://127.0.0.1:{metrics_port}/metrics,
-its log in {var}/hsm-kms.log. Try next, in another terminal:
+The service is up: gRPC on 127.0.0.1:{grpc_port}, the AWS endpoint on https://127.0.0.1:{aws_port}, probes and metrics on
+http://127.0.0.1:{metrics_port}/metrics, its log in {var}/hsm-kms.log. Try next, in another terminal:
 
     export HSM_KMS_PROFILE_FILE={var}/profiles.toml
     .venv/bin/hsm-kms list-aliases
@@ -67,6 +86,10 @@ its log in {var}/hsm-kms.log. Try next, in another terminal:
     .venv/bin/hsm-kms generate-data-key --key-id alias/payments --key-spec AES_256 --encryption-context tenant=blue
     .venv/bin/hsm-kms re-encrypt --help
     .venv/bin/hsm-kms token info --config {var}/hsm-kms.toml
+
+The AWS CLI and every AWS SDK take these variables (the secret is one of this development service alone, in a file that only you can read):
+
+    {aws}
 
 Ctrl-C stops it; the token and the keys stay in {var}/."""
 
@@ -190,15 +213,12 @@ def show_reencrypt(settings: Settings) -> None:
             say(f"    {line}")
 
 
-def show_what_next(settings: Settings) -> None:
+def show_what_next(settings: Settings, access_key_id: str) -> None:
     """Print where everything is and commands to try in another terminal."""
-    say(
-        NEXT.format(
-            var=shlex.quote(settings.shown_var),
-            grpc_port=settings.grpc_port,
-            metrics_port=settings.metrics_port,
-        )
-    )
+    var = shlex.quote(settings.shown_var)
+    ports = {"grpc_port": settings.grpc_port, "aws_port": settings.aws_port, "metrics_port": settings.metrics_port}
+    aws = AWS.format(var=var, aws_port=settings.aws_port, region=REGION, access_key_id=access_key_id)
+    say(NEXT.format(var=var, aws=aws, **ports))
 
 
 @contextmanager
@@ -225,6 +245,7 @@ def parse_arguments() -> Settings:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--var", default="var", help="folder for everything (default: var)")
     parser.add_argument("--grpc-port", type=port, default=9443, help="port of the API on 127.0.0.1 (default: 9443)")
+    parser.add_argument("--aws-port", type=port, default=9444, help="port of the AWS endpoint (default: 9444)")
     parser.add_argument("--metrics-port", type=port, default=9464, help="port of probes and metrics (default: 9464)")
     parser.add_argument("--module", help="path of SoftHSM's PKCS#11 module (default: where packages put it)")
     arguments = parser.parse_args()
@@ -233,9 +254,10 @@ def parse_arguments() -> Settings:
         raise Problem(
             f"VAR={arguments.var!r}: no control characters, and none of # ? %, which the files under it could not name"
         )
-    if arguments.grpc_port == arguments.metrics_port:
-        raise Problem("GRPC_PORT and METRICS_PORT must differ")
-    return Settings(var, arguments.var, arguments.grpc_port, arguments.metrics_port, find_module(arguments.module))
+    ports = (arguments.grpc_port, arguments.aws_port, arguments.metrics_port)
+    if len(set(ports)) != len(ports):
+        raise Problem("GRPC_PORT, AWS_PORT and METRICS_PORT must differ")
+    return Settings(var, arguments.var, *ports, find_module(arguments.module))
 
 
 def stop_on_signal(_signal: int, _frame: FrameType | None) -> None:
@@ -259,7 +281,7 @@ def main() -> int:
                 for name in ALIASES:
                     ensure_key(settings, name)
                 show_reencrypt(settings)
-                show_what_next(settings)
+                show_what_next(settings, ensure_access_key(settings))
                 service.wait()
                 refuse_end(settings, service)
     except Stop:

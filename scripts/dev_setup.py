@@ -29,6 +29,7 @@ MODULES = (
     "/usr/lib/pkcs11/libsofthsm2.so",
 )
 LABEL = "hsm-kms"
+REGION = "eu-central-1"
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}
 WRITTEN_BY = "# Written by `make run` at each start. deploy/hsm-kms.toml explains every setting."
 COMMAND_WITHIN_S = 60.0
@@ -46,6 +47,7 @@ class Settings:
         var: The folder, absolute.
         shown_var: The folder as it was given, for commands on the screen.
         grpc_port: Port of the API on 127.0.0.1.
+        aws_port: Port of the AWS endpoint on 127.0.0.1.
         metrics_port: Port of probes and metrics on 127.0.0.1.
         module: Path of SoftHSM's PKCS#11 module.
     """
@@ -53,6 +55,7 @@ class Settings:
     var: Path
     shown_var: str
     grpc_port: int
+    aws_port: int
     metrics_port: int
     module: str
 
@@ -87,6 +90,16 @@ class Settings:
         return self.var / "profiles.toml"
 
     @property
+    def access_key_id_file(self) -> Path:
+        """The file with the id of the operator's access key."""
+        return self.var / "aws-access-key-id"
+
+    @property
+    def secret_access_key_file(self) -> Path:
+        """The file with the secret of the operator's access key: a secret of this development service alone, and a secret."""
+        return self.var / "aws-secret-access-key"
+
+    @property
     def log(self) -> Path:
         """The service's log."""
         return self.var / "hsm-kms.log"
@@ -95,6 +108,7 @@ class Settings:
 def prepare(settings: Settings) -> None:
     """Make everything that the service needs and does not have yet."""
     require_free(settings.grpc_port, "GRPC_PORT")
+    require_free(settings.aws_port, "AWS_PORT")
     require_free(settings.metrics_port, "METRICS_PORT")
     ensure_pins(settings)
     write_softhsm_conf(settings)
@@ -158,7 +172,7 @@ def ensure_token(settings: Settings) -> None:
 def write_configuration(settings: Settings, certificates: Certificates) -> None:
     """Write the service's configuration and the client's profile; both name absolute paths."""
     sections: dict[str, dict[str, object]] = {
-        "service": {"partition": "aws", "region": "eu-central-1", "account": "111122223333"},
+        "service": {"partition": "aws", "region": REGION, "account": "111122223333"},
         "listen": {
             "address": f"127.0.0.1:{settings.grpc_port}",
             "metrics_address": f"127.0.0.1:{settings.metrics_port}",
@@ -168,6 +182,7 @@ def write_configuration(settings: Settings, certificates: Certificates) -> None:
             "private_key_file": str(certificates.server.private_key_file),
             "client_ca_file": str(certificates.ca.certificate_file),
         },
+        "aws": {"address": f"127.0.0.1:{settings.aws_port}"},
         "token": {
             "module": settings.module,
             "label": LABEL,
@@ -194,6 +209,25 @@ def write_configuration(settings: Settings, certificates: Certificates) -> None:
     write_private(settings.var / "operator-policy.json", (json.dumps(EVERYTHING, indent=2) + "\n").encode())
     write_private(settings.configuration, toml(sections) + b"\n" + toml({"[principals]": operator}, comment=""))
     write_private(settings.profiles, toml(profile))
+
+
+def ensure_access_key(settings: Settings) -> str:
+    """Make an access key for the operator if there is none that works, keep it, and return its id. The service may be running."""
+    environ = environment(settings)
+    credentials = [HSM_KMS, "credentials"]
+    configured = ["--config", str(settings.configuration), "--output", "json"]
+    if settings.access_key_id_file.exists() and settings.secret_access_key_file.exists():
+        kept = settings.access_key_id_file.read_text().strip()
+        listed = json.loads(run([*credentials, "list", *configured], environ).stdout)["AccessKeyMetadata"]
+        if any((key["AccessKeyId"], key["Status"]) == (kept, "Active") for key in listed):
+            return kept
+    made = json.loads(run([*credentials, "create", "--principal", CLIENT_URI, *configured], environ).stdout)[
+        "AccessKey"
+    ]
+    write_private(settings.secret_access_key_file, made["SecretAccessKey"].encode() + b"\n")
+    write_private(settings.access_key_id_file, made["AccessKeyId"].encode() + b"\n")
+    access_key_id: str = made["AccessKeyId"]
+    return access_key_id
 
 
 def toml(sections: dict[str, dict[str, object]], comment: str = WRITTEN_BY) -> bytes:

@@ -18,3 +18,5 @@ compile() {
 compile requirements/dev.txt pyproject.toml --group dev
 compile requirements/run.txt pyproject.toml --constraint requirements/dev.txt
 compile requirements/build.txt --group build --constraint requirements/dev.txt
+compile requirements/bench.txt --group bench --constraint requirements/dev.txt
+compile requirements/moto.txt tests/moto_suite/requirements.in --no-binary moto

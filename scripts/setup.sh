@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Set up what `make run` or `make test` needs: Debian packages, .venv from the lock files, npm tools.
-# Usage: scripts/setup.sh run|test
+# Set up what `make run`, `make test` or `make bench` needs: Debian packages, .venv from the lock files, npm tools.
+# Usage: scripts/setup.sh run|test|long|bench; long is test, and compilers of other languages.
 # Environment: PYTHON, the interpreter to make .venv with (3.11 or newer).
 # Does nothing when nothing changed since the last time. Asks nothing; sudo may, on a terminal.
 set -euo pipefail
@@ -17,8 +17,9 @@ die() {
 
 case "$kind" in
   run) locks=(requirements/build.txt requirements/run.txt) ;;
-  test) locks=(requirements/dev.txt) ;;
-  *) die "usage: scripts/setup.sh run|test" ;;
+  test | long) locks=(requirements/dev.txt) ;;
+  bench) locks=(requirements/build.txt requirements/run.txt requirements/bench.txt) ;;
+  *) die "usage: scripts/setup.sh run|test|long|bench" ;;
 esac
 
 # --- Debian packages -----------------------------------------------------------------------------------------------------------
@@ -95,7 +96,7 @@ sys.exit(not os.path.samefile(sys.prefix, sys.argv[1]) or sys.version_info < (3,
 install_python_packages() {
   local wanted stamp
   wanted="$(checksum "${locks[@]}" pyproject.toml)"
-  stamp="$venv/.setup-$kind"
+  stamp="$venv/.setup-${kind/long/test}"
   if venv_is_usable && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     return
   fi
@@ -132,12 +133,36 @@ install_npm_packages() {
 
 # -------------------------------------------------------------------------------------------------------------------------------
 
+# A program on PATH, or in one of the folders.
+has() {
+  local program="$1" folder
+  shift
+  command -v "$program" >/dev/null && return
+  for folder in "$@"; do
+    [ ! -x "$folder/$program" ] || return 0
+  done
+  return 1
+}
+
 missing=()
 command -v softhsm2-util >/dev/null || missing+=(softhsm2)
-if [ "$kind" = test ]; then
+if [ "$kind" = test ] || [ "$kind" = long ]; then
   compgen -G '/usr/lib*/*/pkcs11-spy.so' >/dev/null || compgen -G '/usr/lib*/pkcs11-spy.so' >/dev/null || missing+=(opensc)
   compgen -G '/usr/lib*/*/libsoftokn3.so' >/dev/null || compgen -G '/usr/lib*/*/nss/libsoftokn3.so' >/dev/null || missing+=(libnss3)
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+fi
+if [ "$kind" = long ]; then
+  has go /usr/local/go/bin || missing+=(golang-go)
+  has cargo "${CARGO_HOME:-$HOME/.cargo}/bin" && has cc || missing+=(cargo gcc libc6-dev)
+  has javac && has keytool || missing+=(default-jdk-headless)
+  has mvn || missing+=(maven)
+fi
+if [ "$kind" = bench ]; then
+  command -v gcc >/dev/null || missing+=(gcc)
+  [ -e /usr/include/dlfcn.h ] || missing+=(libc6-dev)
+  [ -e /usr/include/p11-kit-1/p11-kit/pkcs11.h ] || missing+=(libp11-kit-dev)
+  [ -e /usr/include/nghttp2/nghttp2.h ] || missing+=(libnghttp2-dev)
+  [ -e /usr/include/openssl/ssl.h ] || missing+=(libssl-dev)
 fi
 [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 
@@ -145,6 +170,6 @@ mkdir -p .cache
 exec 9>.cache/setup.lock
 flock 9
 install_python_packages
-if [ "$kind" = test ]; then
+if [ "$kind" = test ] || [ "$kind" = long ]; then
   install_npm_packages
 fi

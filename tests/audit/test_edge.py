@@ -14,7 +14,8 @@ from hsmkms.core.errors import KeyUnavailableException, NotFoundException
 from hsmkms.core.messages import Empty
 from hsmkms.core.model import Principal, Scope
 from hsmkms.server import requests as requests_module
-from hsmkms.server.grpc.edge import Edge, _address
+from hsmkms.server.grpc.calls import address_of
+from hsmkms.server.grpc.edge import Edge
 from hsmkms.server.requests import Requests
 from hsmkms.wire.codec import operation_codec
 
@@ -195,4 +196,4 @@ async def test_a_caller_who_goes_away(bench: Bench) -> None:
     ],
 )
 def test_where_a_caller_is(peer: str, address: str) -> None:
-    assert _address(peer) == address
+    assert address_of(peer) == address

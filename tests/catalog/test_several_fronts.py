@@ -139,7 +139,8 @@ async def test_a_service_key_that_two_fronts_need_at_their_first_start_is_made_b
 
 
 def test_every_service_key_is_one_that_a_rebuilt_catalog_knows():
-    assert sorted(PURPOSES) == sorted((service_keys.SERVICE_KEY, service_keys.AUDIT_KEY))
+    made = (service_keys.SERVICE_KEY, service_keys.AUDIT_KEY, service_keys.CREDENTIALS_KEY)
+    assert sorted(PURPOSES) == sorted(made)
 
 
 def test_who_has_ended():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("v1", "wire", "core", "hsm", "server", "client", "cli")
+PACKAGES = ("v1", "wire", "core", "hsm", "server", "client", "reencryption", "cli")
 
 
 @pytest.fixture(scope="session")

@@ -185,9 +185,10 @@ class Service:
     Args:
         deployment: Its files.
         arguments: Further arguments of `hsm-kms serve`.
+        start_s: How long it may take until it serves, in seconds.
     """
 
-    def __init__(self, deployment: Deployment, *arguments: str) -> None:
+    def __init__(self, deployment: Deployment, *arguments: str, start_s: float = START_S) -> None:
         self.deployment = deployment
         self.log: list[dict[str, Any]] = []
         self.log_text: list[str] = []
@@ -201,9 +202,10 @@ class Service:
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        serving = eventually(self._serving_or_ended, START_S, "the service's start")
+        serving = eventually(self._serving_or_ended, start_s, "the service's start")
         assert isinstance(serving, dict), "the service ended:\n" + "".join(self.log_text[-15:])
         self.address: str = serving["grpc"]
+        self.aws_address: str = serving["aws"] or ""
         self.probes_address: str = serving["probes"]
 
     def _read_log(self) -> None:
@@ -308,9 +310,9 @@ def _is_running(pid: int) -> bool:
 
 
 @contextmanager
-def running(deployment: Deployment, *arguments: str) -> Iterator[Service]:
+def running(deployment: Deployment, *arguments: str, start_s: float = START_S) -> Iterator[Service]:
     """Run a service for the length of a `with`."""
-    service = Service(deployment, *arguments)
+    service = Service(deployment, *arguments, start_s=start_s)
     try:
         yield service
     finally:

@@ -90,7 +90,7 @@ class SpawnedWorker:
     def ask(self, *items: Command, expiry_ns: int = 0) -> list[Result]:
         """Send one frame and return its results."""
         number = next(self._numbers)
-        self.send(encode_request(Request(number, expiry_ns, items)))
+        self.send(encode_request(Request(number, (expiry_ns,) * len(items), items)))
         response = self.receive()
         assert response.number == number
         self.retired = response.retiring

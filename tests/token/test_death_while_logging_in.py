@@ -24,7 +24,7 @@ from hsmkms.core.commands import Start
 from hsmkms.core.frames import Request, encode_request
 from support.worker import SpawnedWorker
 worker = SpawnedWorker(dict(os.environ))
-worker.send(encode_request(Request(1, 0, (Start(sys.argv[1].encode()),))))
+worker.send(encode_request(Request(1, (0,), (Start(sys.argv[1].encode()),))))
 print(worker.process.pid, flush=True)
 worker.process.wait()
 """

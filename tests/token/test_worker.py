@@ -56,10 +56,10 @@ def test_statistics_count_calls_objects_and_memory(worker):
         b"\x00\x00\x00\x00",
         b"\xff\xff\xff\xff",
         b"\x00\x00\x00\x05hello",
-        encode_request(Request(9, 0, (Random(8),)))[:-1],
-        encode_request(Request(9, 0, (Random(8),))).replace(b"\x09\x06", b"\x09\x63", 1),
-        encode_request(Request(9, 0, (Load(b"x" * 21),))),
-        encode_request(Request(9, 0, (Start(b"{}"),))),
+        encode_request(Request(9, (0,), (Random(8),)))[:-1],
+        encode_request(Request(9, (0,), (Random(8),))).replace(b"\x09\x06", b"\x09\x63", 1),
+        encode_request(Request(9, (0,), (Load(b"x" * 21),))),
+        encode_request(Request(9, (0,), (Start(b"{}"),))),
     ],
     ids=["empty", "huge", "garbage", "cut", "altered", "odd-cka-ids", "second-start"],
 )
@@ -77,7 +77,7 @@ def test_a_malformed_frame_ends_the_process(worker, frame):
 @pytest.mark.parametrize("first", [Random(8), Start(b"not json"), Start(b'{"module": 1}')])
 def test_the_first_frame_must_be_start(softhsm, first):
     with SpawnedWorker(softhsm.environment()) as worker:
-        worker.send(encode_request(Request(1, 0, (first,))))
+        worker.send(encode_request(Request(1, (0,), (first,))))
         with pytest.raises((EOFError, ConnectionError)):
             worker.receive()
         assert "bad_frame" in worker.log()
@@ -123,7 +123,7 @@ def test_it_dies_with_its_parent_even_while_the_socket_is_open(softhsm, settings
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     ours.settimeout(10)
-    ours.sendall(encode_request(Request(1, 0, (Start(settings.to_json()),))))
+    ours.sendall(encode_request(Request(1, (0,), (Start(settings.to_json()),))))
     assert ours.recv(4)
     parent.kill()
     parent.wait(10)
@@ -152,9 +152,9 @@ def test_an_unforeseen_exception_tells_its_type_only_and_retires(capfd):
         raise RuntimeError("a plaintext")
 
     worker._handlers = {Random.opcode: fail}
-    results, retiring = worker._run_items(Request(1, 0, (Random(8), Random(8))))
+    results, retiring = worker._run_items(Request(1, (0, 0, 0), (Random(8), Random(8), Random(8))))
     assert retiring
-    assert [result.outcome for result in results] == [Outcome.FAILED, Outcome.UNAVAILABLE]
+    assert [result.outcome for result in results] == [Outcome.FAILED]  # the others were not started
     assert results[0].value == b"RuntimeError"
     assert "a plaintext" not in capfd.readouterr().err
     worker._reader.close()

@@ -34,7 +34,7 @@ def section(field):
 
 def test_what_it_calls_the_default_is_the_default():
     stated, defaults = config.load(FILE), config.Config.model_fields
-    for section in ("limits", "log", "service"):
+    for section in ("limits", "log", "service", "aws"):
         assert getattr(stated, section) == defaults[section].default
 
 

@@ -95,7 +95,7 @@ def test_what_it_writes_as_toml_is_toml():
 def test_a_lost_pin_is_said_and_never_replaced(tmp_path):
     from dev_setup import Problem, Settings, ensure_pins
 
-    settings = Settings(tmp_path, "var", 1, 2, "module")
+    settings = Settings(tmp_path, "var", 1, 2, 3, "module")
     ensure_pins(settings)
     assert stat.S_IMODE(settings.pin_file.stat().st_mode) == 0o600
     (settings.tokens / "one").mkdir(parents=True)

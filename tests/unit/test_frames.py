@@ -73,7 +73,10 @@ def values_of(kind):
 
 
 def requests_of(kind):
-    return st.builds(Request, u64, u64, st.lists(values_of(kind), min_size=1, max_size=MAX_ITEMS).map(tuple))
+    items = st.lists(st.tuples(u64, values_of(kind)), min_size=1, max_size=MAX_ITEMS)
+    return st.builds(
+        lambda number, items: Request(number, tuple(e for e, _ in items), tuple(c for _, c in items)), u64, items
+    )
 
 
 requests = st.sampled_from(KINDS).flatmap(requests_of)
@@ -188,13 +191,13 @@ def command_with(name, length):
 def test_each_field_has_its_limits_on_either_side(name, limits):
     least, most = limits
     for length in {least, most}:
-        request = Request(1, 0, (command_with(name, length),))
+        request = Request(1, (0,), (command_with(name, length),))
         assert decode_request(body_of(encode_request(request))) == request
     too = [most + 1] + ([least - 1] if least else [])
     for length in too:
         with pytest.raises(FrameError, match=name):
-            encode_request(Request(1, 0, (command_with(name, length),)))
-    at_its_length = body_of(encode_request(Request(1, 0, (command_with(name, most),))))
+            encode_request(Request(1, (0,), (command_with(name, length),)))
+    at_its_length = body_of(encode_request(Request(1, (0,), (command_with(name, most),))))
     claimed = at_its_length.replace(LENGTH.pack(most) + FILL * most, LENGTH.pack(most + 1) + FILL * (most + 1), 1)
     assert claimed != at_its_length
     with pytest.raises(FrameError, match=name):
@@ -202,25 +205,33 @@ def test_each_field_has_its_limits_on_either_side(name, limits):
 
 
 def test_a_frame_holds_1_to_16_items_of_one_kind():
-    assert len(decode_request(body_of(encode_request(Request(1, 0, (Random(8),) * 16)))).items) == 16
+    assert len(decode_request(body_of(encode_request(Request(1, (0,) * 16, (Random(8),) * 16)))).items) == 16
     for items in ((), (Random(8),) * 17, (Random(8), ListBackingKeys())):
         with pytest.raises(FrameError, match="items"):
-            encode_request(Request(1, 0, items))
+            encode_request(Request(1, (0,) * len(items), items))
     for count in (0, 17):
-        body = bytearray(body_of(encode_request(Request(1, 0, (ListBackingKeys(),)))))
-        body[-2:] = count.to_bytes(2, "big")
+        body = bytearray(body_of(encode_request(Request(1, (0,), (ListBackingKeys(),)))))
+        body[9:11] = count.to_bytes(2, "big")
         with pytest.raises(FrameError, match="items"):
             decode_request(bytes(body))
 
 
+@pytest.mark.parametrize("expiries", [(), (0,), (0, 0, 0)])
+def test_each_item_has_an_expiry(expiries):
+    with pytest.raises(FrameError, match="expiries"):
+        encode_request(Request(1, expiries, (Random(8), Random(8))))
+    request = Request(1, (7, 0), (Random(8), Random(9)))
+    assert decode_request(body_of(encode_request(request))) == request
+
+
 def test_a_whole_frame_has_a_limit_too():
     load = Load(bytes(327_680))
-    assert encode_request(Request(1, 0, (load,) * 3))
+    assert encode_request(Request(1, (0,) * 3, (load,) * 3))
     with pytest.raises(FrameError, match="a request of"):
-        encode_request(Request(1, 0, (load,) * 4))
-    four = (4).to_bytes(2, "big") + (LENGTH.pack(327_680) + load.cka_ids) * 4
+        encode_request(Request(1, (0,) * 4, (load,) * 4))
+    four = (4).to_bytes(2, "big") + (bytes(8) + LENGTH.pack(327_680) + load.cka_ids) * 4
     with pytest.raises(FrameError, match="a request of"):
-        decode_request(bytes(8) + bytes([Opcode.LOAD]) + bytes(8) + four)
+        decode_request(bytes(8) + bytes([Opcode.LOAD]) + four)
     with pytest.raises(FrameError, match="a response of"):
         encode_response(1, [Result(Outcome.OK, bytes(MAX_RESPONSE_BYTES))])
     with pytest.raises(FrameError, match="a response of"):
@@ -232,9 +243,9 @@ def test_a_whole_frame_has_a_limit_too():
 @pytest.mark.parametrize("number", [-1, 1 << 64])
 def test_numbers_that_do_not_fit_are_refused(number):
     for request in (
-        Request(number, 0, (Random(8),)),
-        Request(1, number, (Random(8),)),
-        Request(1, 0, (Random(number),)),
+        Request(number, (0,), (Random(8),)),
+        Request(1, (number,), (Random(8),)),
+        Request(1, (0,), (Random(number),)),
     ):
         with pytest.raises(FrameError, match="does not fit"):
             encode_request(request)
@@ -254,9 +265,9 @@ def test_a_length_is_judged_before_anything_is_read():
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (bytes(8) + bytes([99]) + bytes(8) + b"\0\1", "opcode 99"),
+        (bytes(8) + bytes([99]) + b"\0\1" + bytes(8), "opcode 99"),
         (
-            body_of(encode_request(Request(1, 0, (command_with("source_digest", 32),)))).replace(
+            body_of(encode_request(Request(1, (0,), (command_with("source_digest", 32),)))).replace(
                 b"\1" + bytes(40), b"\7" + bytes(40)
             ),
             "suite 7",

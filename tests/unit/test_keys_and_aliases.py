@@ -266,17 +266,22 @@ async def test_an_alias_points_to_a_key_and_not_to_an_alias(world, operation, ta
     assert await world.refusal(operation, alias_name="alias/a", target_key_id=target) == expected
 
 
+async def test_a_new_alias_has_no_colon(world):
+    refused = await world.refusal("CreateAlias", alias_name="alias/x:y", target_key_id=world.a)
+    assert refused == ("ValidationException", "alias/x:y contains invalid characters for an alias")
+
+
 async def test_aliases_come_and_go(world):
-    await world.do("CreateAlias", alias_name="alias/x/y:z", target_key_id=arn_of(world.a))
-    taken = await world.refusal("CreateAlias", alias_name="alias/x/y:z", target_key_id=world.b)
+    await world.do("CreateAlias", alias_name="alias/x/y_z", target_key_id=arn_of(world.a))
+    taken = await world.refusal("CreateAlias", alias_name="alias/x/y_z", target_key_id=world.b)
     assert taken == (
         "AlreadyExistsException",
-        "An alias with the name arn:aws:kms:eu-central-1:111122223333:alias/x/y:z already exists",
+        "An alias with the name arn:aws:kms:eu-central-1:111122223333:alias/x/y_z already exists",
     )
-    await world.do("DeleteAlias", alias_name="alias/x/y:z")
-    gone = ("NotFoundException", "Alias arn:aws:kms:eu-central-1:111122223333:alias/x/y:z is not found.")
-    assert await world.refusal("DeleteAlias", alias_name="alias/x/y:z") == gone
-    assert await world.refusal("UpdateAlias", alias_name="alias/x/y:z", target_key_id=world.b) == gone
+    await world.do("DeleteAlias", alias_name="alias/x/y_z")
+    gone = ("NotFoundException", "Alias arn:aws:kms:eu-central-1:111122223333:alias/x/y_z is not found.")
+    assert await world.refusal("DeleteAlias", alias_name="alias/x/y_z") == gone
+    assert await world.refusal("UpdateAlias", alias_name="alias/x/y_z", target_key_id=world.b) == gone
     assert (await world.do("DescribeKey", key_id=world.a)).key_metadata.enabled
 
 

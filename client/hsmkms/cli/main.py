@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from hsmkms.cli import re_encrypt_all
 from hsmkms.cli.examples import EXAMPLES
 from hsmkms.cli.exits import CommandFailed, ExitCode
 from hsmkms.cli.options import (
@@ -79,7 +80,7 @@ class Program:
 
 
 def new_program(prog: str = PROGRAM) -> Program:
-    """Return a program that has a command for each KMS operation."""
+    """Return a program that has a command for each KMS operation, and re-encrypt-all."""
     parser = Parser(
         prog=prog,
         usage=f"{prog} [connection options] COMMAND [options]",
@@ -90,6 +91,7 @@ def new_program(prog: str = PROGRAM) -> Program:
     commands = parser.add_commands()
     add_connection_options(parser)
     add_operations(commands, prog)
+    re_encrypt_all.add_command(commands, prog)
     return Program(parser, commands)
 
 

@@ -5,8 +5,9 @@
     with Client(load_profile()) as kms:
         moved = kms.re_encrypt(ciphertext_blob=sealed, source_key_id="alias/old", destination_key_id="alias/new")
 
-`Client` has one method for each operation. `errors` has what they raise: a `KmsError` subclass where the service answered, a
-`ClientError` where it did not. `load_profile` finds the connection settings. `contract` has the messages and enumerations.
+`Client` has one method for each operation, and `batch_…` and `stream_…` for many requests of one. `errors` has what they raise: a
+`KmsError` subclass where the service answered, a `ClientError` where it did not. `load_profile` finds the connection settings.
+`contract` has the messages and enumerations.
 """
 
 from __future__ import annotations

@@ -7,10 +7,18 @@ refused or failed and `ClientError` where there was no answer; how long it takes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
+from hsmkms.client.bulk import (
+    DecryptResult,
+    EncryptResult,
+    GenerateDataKeyResult,
+    ReEncryptResult,
+    batch,
+    stream,
+)
 from hsmkms.client.contract import (
     NO_CONTEXT,
     OPERATIONS,
@@ -831,7 +839,7 @@ class Client:
         self,
         *,
         key_id: str,
-        tags: Sequence[Tag] = (),
+        tags: Sequence[Tag],
         idempotency_key: str | None = None,
     ) -> None:
         """Add tags to a KMS key, or change their values.
@@ -847,7 +855,7 @@ class Client:
         self,
         *,
         key_id: str,
-        tag_keys: Sequence[str] = (),
+        tag_keys: Sequence[str],
         idempotency_key: str | None = None,
     ) -> None:
         """Take tags from a KMS key.
@@ -908,6 +916,62 @@ class Client:
     def update_primary_region(self) -> None:
         """Move a multi-Region key's primary Region: does not apply to this service, and is refused."""
         self._call("UpdatePrimaryRegion", messages.UpdatePrimaryRegionRequest())
+
+    def batch_re_encrypt(self, entries: Sequence[messages.ReEncryptRequest]) -> tuple[ReEncryptResult, ...]:
+        """Re-encrypt many ciphertexts, in batches of up to 1,000.
+
+        Args:
+            entries: The requests, any number; each is judged as if it were a call.
+
+        Returns:
+            One result for each entry, in their order.
+        """
+        return batch(self._transport, "BatchReEncrypt", entries, ReEncryptResult)
+
+    def stream_re_encrypt(self, entries: Iterable[messages.ReEncryptRequest]) -> Iterator[ReEncryptResult]:
+        """Re-encrypt any number of ciphertexts, and yield results as they come, in any order.
+
+        The stream ends when every entry has its result, or when nobody iterates any more (close the iterator, or drop it).
+
+        Args:
+            entries: The requests; taken in the thread that iterates, when fewer than 256 are under way.
+        """
+        return stream(self._transport, "StreamReEncrypt", entries, ReEncryptResult)
+
+    def batch_encrypt(self, entries: Sequence[messages.EncryptRequest]) -> tuple[EncryptResult, ...]:
+        """Encrypt many plaintexts, in batches of up to 1,000.
+
+        Args:
+            entries: The requests, any number; each is judged as if it were a call.
+
+        Returns:
+            One result for each entry, in their order.
+        """
+        return batch(self._transport, "BatchEncrypt", entries, EncryptResult)
+
+    def batch_decrypt(self, entries: Sequence[messages.DecryptRequest]) -> tuple[DecryptResult, ...]:
+        """Decrypt many ciphertexts, in batches of up to 1,000.
+
+        Args:
+            entries: The requests, any number; each is judged as if it were a call.
+
+        Returns:
+            One result for each entry, in their order.
+        """
+        return batch(self._transport, "BatchDecrypt", entries, DecryptResult)
+
+    def batch_generate_data_key(
+        self, entries: Sequence[messages.GenerateDataKeyRequest]
+    ) -> tuple[GenerateDataKeyResult, ...]:
+        """Make many data keys, in batches of up to 1,000.
+
+        Args:
+            entries: The requests, any number; each is judged as if it were a call.
+
+        Returns:
+            One result for each entry, in their order.
+        """
+        return batch(self._transport, "BatchGenerateDataKey", entries, GenerateDataKeyResult)
 
     def iterate_keys(self, *, limit: int | None = None) -> Iterator[KeyListEntry]:
         """Yield the account's KMS keys, page after page of at most `limit`."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any, Final
 
 import grpc
@@ -23,7 +24,13 @@ from hsmkms.client.errors import ClientError, ConnectionFailed, KmsError, Unexpe
 from hsmkms.client.profiles import Profile
 from hsmkms.client.status import error_of
 from hsmkms.client.tls import load_identity
-from hsmkms.wire import IDEMPOTENCY_METADATA, MAX_MESSAGE_BYTES, method_path
+from hsmkms.wire import (
+    IDEMPOTENCY_METADATA,
+    MAX_BATCH_ANSWER_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_MESSAGE_BYTES,
+    method_path,
+)
 from hsmkms.wire.codec import OperationCodec, operation_codec
 
 FIRST_WAIT_S: Final = 0.1
@@ -47,8 +54,8 @@ class Transport:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         options: list[tuple[str, Any]] = [
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_BATCH_BYTES),
+            ("grpc.max_receive_message_length", MAX_BATCH_ANSWER_BYTES),
             # gRPC's own pause after a failed connection is 1 s, longer than all our attempts: let ours count.
             ("grpc.initial_reconnect_backoff_ms", round(FIRST_WAIT_S * 1000)),
             ("grpc.max_reconnect_backoff_ms", round(LONGEST_WAIT_S * 1000)),
@@ -82,7 +89,28 @@ class Transport:
         metadata: tuple[tuple[str, str], ...] = ()
         if operation.effect is Effect.CHANGES:
             metadata = ((IDEMPOTENCY_METADATA, _checked(idempotency_key or str(uuid.uuid4()))),)
-        stub = self._stub(operation.name, codec)
+        answer = self.exchange(operation.name, message, codec.response_type, metadata)
+        try:
+            return codec.decode_response(answer)
+        except (ValueError, TypeError) as error:
+            raise UnexpectedAnswer(f"the answer of {operation.name} cannot be read: {error}") from error
+
+    def exchange(
+        self, name: str, message: Any, response_type: type[Any], metadata: tuple[tuple[str, str], ...] = ()
+    ) -> Any:
+        """Send a message to an RPC, as often as it takes, and return the answer; both are of protobuf.
+
+        Args:
+            name: The RPC.
+            message: The request.
+            response_type: The class of the answer.
+            metadata: What goes with the request.
+
+        Raises:
+            KmsError: the service refused or failed.
+            ClientError: there is no answer.
+        """
+        stub = self._stub(name, response_type)
         deadline = time.monotonic() + self._profile.timeout_s
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_retryable),
@@ -91,11 +119,45 @@ class Transport:
             | tenacity.stop_before_delay(self._profile.timeout_s),
             reraise=True,
         )
-        answer = attempts(self._attempt, stub, message, metadata, deadline)
+        return attempts(self._attempt, stub, message, metadata, deadline)
+
+    @property
+    def timeout_s(self) -> float:
+        """Longest time for a call, in seconds."""
+        return self._profile.timeout_s
+
+    @property
+    def attempts(self) -> int:
+        """Most attempts for a call."""
+        return self._profile.attempts
+
+    def stream(self, name: str, messages: Iterator[Any], request_type: type[Any], response_type: type[Any]) -> Any:
+        """Open a stream.
+
+        Args:
+            name: The RPC.
+            messages: What is sent; iterated in a thread of gRPC's.
+            request_type: The class of what is sent.
+            response_type: The class of what comes.
+
+        Returns:
+            gRPC's call: an iterator of what comes, with `cancel`.
+
+        Raises:
+            ConnectionFailed: the client is closed.
+        """
         try:
-            return codec.decode_response(answer)
-        except (ValueError, TypeError) as error:
-            raise UnexpectedAnswer(f"the answer of {operation.name} cannot be read: {error}") from error
+            return self._channel.stream_stream(
+                method_path(name),
+                request_serializer=request_type.SerializeToString,
+                response_deserializer=response_type.FromString,
+            )(messages)
+        except ValueError as error:  # gRPC's way to say that the channel is closed
+            raise ConnectionFailed("the client is closed") from error
+
+    def error_of(self, error: grpc.RpcError) -> KmsError | ClientError:
+        """Return what an error of gRPC's means."""
+        return error_of(error, self._profile, self._identity)
 
     def _attempt(
         self,
@@ -111,15 +173,20 @@ class Transport:
         except ValueError as error:  # gRPC's way to say that the channel is closed
             raise ConnectionFailed("the client is closed") from error
 
-    def _stub(self, name: str, codec: OperationCodec) -> grpc.UnaryUnaryMultiCallable[Any, Any]:
+    def _stub(self, name: str, response_type: type[Any]) -> grpc.UnaryUnaryMultiCallable[Any, Any]:
         stub = self._stubs.get(name)
         if stub is None:
             stub = self._stubs[name] = self._channel.unary_unary(
                 method_path(name),
-                request_serializer=codec.request_type.SerializeToString,
-                response_deserializer=codec.response_type.FromString,
+                request_serializer=_serialized,
+                response_deserializer=response_type.FromString,
             )
         return stub
+
+
+def _serialized(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
 
 
 def _encoded(codec: OperationCodec, request: Any) -> Any:

@@ -133,7 +133,7 @@ class Buffer:
 
     def get(self) -> bytes:
         """Return what a call wrote."""
-        return self.data.raw[: self.length.value]
+        return ctypes.string_at(self.data, self.length.value)
 
     def wipe(self) -> None:
         """Overwrite it with zeros."""

@@ -154,9 +154,9 @@ class Worker:
         self._connection.sendall(encode_response(request.number, results, retiring=retiring))
 
     def _run_items(self, request: Request) -> tuple[list[Result], bool]:
+        """Return the results, and whether the worker retires: then those of the items that it has not started are missing."""
         results: list[Result] = []
-        expiry = request.expiry_ns
-        for item in request.items:
+        for expiry, item in zip(request.expiries_ns, request.items, strict=True):
             if expiry and time.monotonic_ns() >= expiry:
                 results.append(Result(Outcome.EXPIRED, b""))
                 continue
@@ -167,8 +167,6 @@ class Worker:
             except Exception as error:  # noqa: BLE001  # whatever it is, this item's caller and the front must hear of it
                 results.append(_failure(item.opcode, error))
                 if retires(error):
-                    rest = Result(Outcome.UNAVAILABLE, b"not started: the worker retires")
-                    results += [rest] * (len(request.items) - len(results))
                     return results, True
         return results, False
 

@@ -1077,3 +1077,117 @@ class UpdatePrimaryRegionRequest(_message.Message):
 class UpdatePrimaryRegionResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class BatchError(_message.Message):
+    __slots__ = ("code", "message", "retryable")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RETRYABLE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    retryable: bool
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., retryable: _Optional[bool] = ...) -> None: ...
+
+class BatchReEncryptRequest(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[ReEncryptRequest]
+    def __init__(self, entries: _Optional[_Iterable[_Union[ReEncryptRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchReEncryptResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchReEncryptResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchReEncryptResult, _Mapping]]] = ...) -> None: ...
+
+class BatchReEncryptResult(_message.Message):
+    __slots__ = ("request_id", "response", "error")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    response: ReEncryptResponse
+    error: BatchError
+    def __init__(self, request_id: _Optional[str] = ..., response: _Optional[_Union[ReEncryptResponse, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ...) -> None: ...
+
+class StreamReEncryptRequest(_message.Message):
+    __slots__ = ("number", "entry")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    entry: ReEncryptRequest
+    def __init__(self, number: _Optional[int] = ..., entry: _Optional[_Union[ReEncryptRequest, _Mapping]] = ...) -> None: ...
+
+class StreamReEncryptResponse(_message.Message):
+    __slots__ = ("number", "result")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    result: BatchReEncryptResult
+    def __init__(self, number: _Optional[int] = ..., result: _Optional[_Union[BatchReEncryptResult, _Mapping]] = ...) -> None: ...
+
+class BatchEncryptRequest(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[EncryptRequest]
+    def __init__(self, entries: _Optional[_Iterable[_Union[EncryptRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchEncryptResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchEncryptResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchEncryptResult, _Mapping]]] = ...) -> None: ...
+
+class BatchEncryptResult(_message.Message):
+    __slots__ = ("request_id", "response", "error")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    response: EncryptResponse
+    error: BatchError
+    def __init__(self, request_id: _Optional[str] = ..., response: _Optional[_Union[EncryptResponse, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ...) -> None: ...
+
+class BatchDecryptRequest(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[DecryptRequest]
+    def __init__(self, entries: _Optional[_Iterable[_Union[DecryptRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchDecryptResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchDecryptResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchDecryptResult, _Mapping]]] = ...) -> None: ...
+
+class BatchDecryptResult(_message.Message):
+    __slots__ = ("request_id", "response", "error")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    response: DecryptResponse
+    error: BatchError
+    def __init__(self, request_id: _Optional[str] = ..., response: _Optional[_Union[DecryptResponse, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ...) -> None: ...
+
+class BatchGenerateDataKeyRequest(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[GenerateDataKeyRequest]
+    def __init__(self, entries: _Optional[_Iterable[_Union[GenerateDataKeyRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchGenerateDataKeyResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[BatchGenerateDataKeyResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[BatchGenerateDataKeyResult, _Mapping]]] = ...) -> None: ...
+
+class BatchGenerateDataKeyResult(_message.Message):
+    __slots__ = ("request_id", "response", "error")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    response: GenerateDataKeyResponse
+    error: BatchError
+    def __init__(self, request_id: _Optional[str] = ..., response: _Optional[_Union[GenerateDataKeyResponse, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ...) -> None: ...

@@ -250,6 +250,31 @@ class KeyManagementServiceStub:
                 request_serializer=hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionRequest.SerializeToString,
                 response_deserializer=hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionResponse.FromString,
                 _registered_method=True)
+        self.BatchReEncrypt = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/BatchReEncrypt',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.BatchReEncryptRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.BatchReEncryptResponse.FromString,
+                _registered_method=True)
+        self.StreamReEncrypt = channel.stream_stream(
+                '/hsmkms.v1.KeyManagementService/StreamReEncrypt',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.StreamReEncryptRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.StreamReEncryptResponse.FromString,
+                _registered_method=True)
+        self.BatchEncrypt = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/BatchEncrypt',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.BatchEncryptRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.BatchEncryptResponse.FromString,
+                _registered_method=True)
+        self.BatchDecrypt = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/BatchDecrypt',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.BatchDecryptRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.BatchDecryptResponse.FromString,
+                _registered_method=True)
+        self.BatchGenerateDataKey = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/BatchGenerateDataKey',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.BatchGenerateDataKeyRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.BatchGenerateDataKeyResponse.FromString,
+                _registered_method=True)
 
 
 class KeyManagementServiceServicer:
@@ -557,6 +582,42 @@ class KeyManagementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchReEncrypt(self, request, context):
+        """ReEncrypt of 1 to 1,000 ciphertexts in one call: a result for each, in their order. Not an AWS operation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamReEncrypt(self, request_iterator, context):
+        """ReEncrypt of any number of ciphertexts: each answer comes when it is ready, in any order. The service reads no further while too
+        many entries are under way or answers wait to be read. Not an AWS operation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchEncrypt(self, request, context):
+        """Encrypt of 1 to 1,000 plaintexts in one call: a result for each, in their order. Not an AWS operation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchDecrypt(self, request, context):
+        """Decrypt of 1 to 1,000 ciphertexts in one call: a result for each, in their order. Not an AWS operation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGenerateDataKey(self, request, context):
+        """GenerateDataKey 1 to 1,000 times in one call: a result for each, in their order. Not an AWS operation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KeyManagementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -774,6 +835,31 @@ def add_KeyManagementServiceServicer_to_server(servicer, server):
                     servicer.UpdatePrimaryRegion,
                     request_deserializer=hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionRequest.FromString,
                     response_serializer=hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionResponse.SerializeToString,
+            ),
+            'BatchReEncrypt': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchReEncrypt,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.BatchReEncryptRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.BatchReEncryptResponse.SerializeToString,
+            ),
+            'StreamReEncrypt': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamReEncrypt,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.StreamReEncryptRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.StreamReEncryptResponse.SerializeToString,
+            ),
+            'BatchEncrypt': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchEncrypt,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.BatchEncryptRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.BatchEncryptResponse.SerializeToString,
+            ),
+            'BatchDecrypt': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDecrypt,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.BatchDecryptRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.BatchDecryptResponse.SerializeToString,
+            ),
+            'BatchGenerateDataKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGenerateDataKey,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.BatchGenerateDataKeyRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.BatchGenerateDataKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1938,6 +2024,141 @@ class KeyManagementService:
             '/hsmkms.v1.KeyManagementService/UpdatePrimaryRegion',
             hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionRequest.SerializeToString,
             hsmkms_dot_v1_dot_kms__pb2.UpdatePrimaryRegionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchReEncrypt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/BatchReEncrypt',
+            hsmkms_dot_v1_dot_kms__pb2.BatchReEncryptRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.BatchReEncryptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamReEncrypt(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/hsmkms.v1.KeyManagementService/StreamReEncrypt',
+            hsmkms_dot_v1_dot_kms__pb2.StreamReEncryptRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.StreamReEncryptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchEncrypt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/BatchEncrypt',
+            hsmkms_dot_v1_dot_kms__pb2.BatchEncryptRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.BatchEncryptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDecrypt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/BatchDecrypt',
+            hsmkms_dot_v1_dot_kms__pb2.BatchDecryptRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.BatchDecryptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGenerateDataKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/BatchGenerateDataKey',
+            hsmkms_dot_v1_dot_kms__pb2.BatchGenerateDataKeyRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.BatchGenerateDataKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

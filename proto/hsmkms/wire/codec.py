@@ -21,7 +21,7 @@ from google.protobuf.message import Message as ProtoMessage
 from hsmkms.core import model
 from hsmkms.core.errors import ValidationException
 from hsmkms.core.members import wire_name
-from hsmkms.core.messages import OPERATIONS
+from hsmkms.core.messages import BULKS, OPERATIONS
 from hsmkms.v1 import kms_pb2
 
 Message = TypeVar("Message")
@@ -43,15 +43,16 @@ class _Pair:
     kind: type
     proto: type[ProtoMessage]
     members: tuple[_Member, ...]
+    always: tuple[_Member, ...]
+    """Those that are read whether or not they are in the message: what has no presence, and no default in core."""
+    by_name: Mapping[str, _Member]
 
     def from_proto(self, message: Any) -> Any:
-        return self.kind(
-            **{
-                member.name: member.from_proto(getattr(message, member.name))
-                for member in self.members
-                if not member.has_presence or message.HasField(member.name)
-            }
-        )
+        known = {field.name: self.by_name[field.name].from_proto(value) for field, value in message.ListFields()}
+        for member in self.always:
+            if member.name not in known:
+                known[member.name] = member.from_proto(getattr(message, member.name))
+        return self.kind(**known)
 
     def fill(self, target: Any, message: Any) -> None:
         for member in self.members:
@@ -96,17 +97,59 @@ def operation_codec(name: str) -> OperationCodec:
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class BulkCodec:
+    """The converters of a batch or stream.
+
+    Args:
+        request_type: The protobuf class of its request; of a stream, that of one entry.
+        response_type: The protobuf class of its response; of a stream, that of one result.
+        decode_entry: An entry's request from protobuf to core.
+        encode_entry: An entry's request from core to protobuf; raises ValidationException for a text that is in no enumeration.
+        decode_response: An entry's response from protobuf to core; raises ValueError or TypeError for what a newer service may have said.
+        fill_response: An entry's response from core into the protobuf message of its result.
+    """
+
+    request_type: type[ProtoMessage]
+    response_type: type[ProtoMessage]
+    decode_entry: Convert
+    encode_entry: Convert
+    decode_response: Convert
+    fill_response: Callable[[Any, Any], None]
+
+
+def bulk_codec(name: str) -> BulkCodec:
+    """Return the converters of the batch or stream of that name."""
+    operation = OPERATIONS[BULKS[name].operation]
+    request = _pair(operation.request, getattr(kms_pb2, f"{operation.name}Request"))
+    response = _pair(operation.response, getattr(kms_pb2, f"{operation.name}Response"))
+    return BulkCodec(
+        getattr(kms_pb2, f"{name}Request"),
+        getattr(kms_pb2, f"{name}Response"),
+        request.from_proto,
+        request.to_proto,
+        response.from_proto,
+        response.fill,
+    )
+
+
 def _pair(kind: type, proto: Any) -> _Pair:
     descriptor: Descriptor = proto.DESCRIPTOR
     hints = typing.get_type_hints(kind)
-    return _Pair(
-        kind,
-        proto,
-        tuple(
-            _member(field.name, hints[field.name], descriptor.fields_by_name[field.name])
-            for field in dataclasses.fields(kind)
-        ),
+    fields = dataclasses.fields(kind)
+    members = tuple(_member(field.name, hints[field.name], descriptor.fields_by_name[field.name]) for field in fields)
+    defaults = {
+        field.name
+        for field in fields
+        if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    }
+    repeated = {field.name for field in descriptor.fields if field.is_repeated}
+    always = tuple(
+        member
+        for member in members
+        if not member.has_presence and not (member.name in defaults and member.name in repeated)
     )
+    return _Pair(kind, proto, members, always, {member.name: member for member in members})
 
 
 def _member(name: str, annotation: Any, field: FieldDescriptor) -> _Member:

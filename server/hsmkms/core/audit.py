@@ -42,6 +42,8 @@ LEFT_OUT: Final = frozenset({"grant_token", "grant_tokens", "marker"})
 NO_HASH: Final = "0" * 64
 """`previousHash` of a chain's first record."""
 
+_REMEMBERED: Final = 4096
+"""Principals and keys whose part of a record is kept. Nobody changes it."""
 _ANSWERED: Final = frozenset({"key_id", "source_key_id", "key_arn", "arn", "grant_id"})
 _MATERIAL: Final = "key_material_id"
 _CUT: Final = "…"
@@ -90,6 +92,7 @@ class Event:
         touched: ARNs of the keys it resolved, in order.
         error_code: What it was refused with, or empty.
         error_message: The text that the caller got.
+        batch_id: Of an entry of a batch or stream: the id that the answer of that carries, else empty.
     """
 
     operation: str
@@ -106,6 +109,7 @@ class Event:
     touched: Sequence[str] = ()
     error_code: str = ""
     error_message: str = ""
+    batch_id: str = ""
 
 
 def needs_log(operation: str) -> bool:
@@ -142,6 +146,8 @@ def request_record(event: Event) -> dict[str, Any]:
         "requestParameters": None if event.request is None else request_parameters(event.request) or None,
         "responseElements": elements or None,
     }
+    if event.batch_id:
+        materials["batchRequestID"] = event.batch_id
     if materials:
         record["additionalEventData"] = materials
     if event.error_code:
@@ -150,7 +156,7 @@ def request_record(event: Event) -> dict[str, Any]:
     record["requestID"] = event.request_id
     record["eventID"] = event.event_id
     record["readOnly"] = operation is not None and operation.effect is Effect.READS
-    record["resources"] = [{"ARN": arn, "accountId": arn.split(":")[4], "type": "AWS::KMS::Key"} for arn in arns]
+    record["resources"] = [_resource(arn) for arn in arns]
     record["eventType"] = "AwsServiceEvent" if operation is None else "AwsApiCall"
     record["managementEvent"] = True
     record["eventCategory"] = "Management"
@@ -201,10 +207,18 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[:longest] + _CUT
 
 
+@functools.lru_cache(_REMEMBERED)
+def _resource(arn: str) -> dict[str, str]:
+    return {"ARN": arn, "accountId": arn.split(":")[4], "type": "AWS::KMS::Key"}
+
+
 @functools.cache
 def _answer_plan(kind: Any) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]:
+    """Return name, name in a record and getter of the members of a response that a record may tell."""
     return tuple(
-        (field.name, wire_name(field.name), operator.attrgetter(field.name)) for field in dataclasses.fields(kind)
+        (field.name, wire_name(field.name), operator.attrgetter(field.name))
+        for field in dataclasses.fields(kind)
+        if field.name in _ANSWERED or field.name.endswith(_MATERIAL) or field.name == "key_metadata"
     )
 
 
@@ -239,15 +253,20 @@ def _key_arns(elements: Mapping[str, Any]) -> list[str]:
 
 
 def _identity(principal: Principal | None) -> dict[str, str]:
-    if principal is None:
-        return {"type": "Unknown"}
-    kind = principal.arn.split(":", 5)[-1].partition("/")[0]
+    return (
+        {"type": "Unknown"} if principal is None else _known_identity(principal.arn, principal.account, principal.name)
+    )
+
+
+@functools.lru_cache(_REMEMBERED)
+def _known_identity(arn: str, account: str, name: str) -> dict[str, str]:
+    kind = arn.split(":", 5)[-1].partition("/")[0]
     return {
         "type": _IDENTITY_TYPES.get(kind, "Unknown"),
-        "principalId": principal.arn,
-        "arn": principal.arn,
-        "accountId": principal.account,
-        "userName": principal.name,
+        "principalId": arn,
+        "arn": arn,
+        "accountId": account,
+        "userName": name,
     }
 
 

@@ -2,19 +2,22 @@
 
 A key's policy is compiled when it is first asked and kept; a policy that is not valid, which no operation lets into the catalog, allows
 nothing. What a grant allows is looked up only for actions that grants know of.
+
+A decision in which no policy asked for a condition key, and no grant had a say, follows from the policies alone: it is kept, and is the
+decision for every request of the same principal, action and key for as long as the key has that policy and the caller no grant on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from hsmkms.core.errors import MalformedPolicyDocumentException
 from hsmkms.core.grant_tokens import GrantTokens, KnownGrants
-from hsmkms.core.grants import GrantsView, Retirement, grant_allowing, retirement
+from hsmkms.core.grants import GrantsView, Retirement, caller_names, grant_allowing, retirement
 from hsmkms.core.model import KmsKey, Scope
-from hsmkms.core.policy.condition_keys import ConditionInputs, condition_context
+from hsmkms.core.policy.condition_keys import ConditionInputs, LazyContext, condition_context
 from hsmkms.core.policy.decision import Decision, Reason, check_lockout, decide, default_key_policy
 from hsmkms.core.policy.documents import PolicyKind, parse_policy
 from hsmkms.core.policy.evaluate import Facts
@@ -25,6 +28,10 @@ from hsmkms.core.ports import AuthorisationRequest, Clock
 _RETIRE: Final = "kms:RetireGrant"
 MAX_COMPILED: Final = 4096
 """Key policies that are kept compiled; the oldest gives way."""
+MAX_SETTLED: Final = 4096
+"""Decisions that are kept; the oldest gives way."""
+_Settled: TypeAlias = tuple[str, str, str, str, str, str | None]
+"""Principal, its account, action, resource, the account of the key, the key's policy."""
 
 
 class AuthorisationView(GrantsView, KnownGrants, Protocol):
@@ -67,6 +74,7 @@ class PolicyAuthorizer:
         self._clock = clock
         self._decided = decided
         self._compiled: dict[str, _Compiled] = {}
+        self._settled: dict[_Settled, Decision] = {}
 
     def allows(self, request: AuthorisationRequest) -> bool:
         """Say whether policies and grants allow a request.
@@ -84,7 +92,31 @@ class PolicyAuthorizer:
         Raises:
             InvalidGrantTokenException: a grant token of the request is not valid.
         """
-        facts = self.facts(request)
+        key = request.key
+        settled = key and self._settled_by(request, key)
+        if settled:
+            known = self._settled.get(settled)
+            if known is not None:
+                return known
+        context = LazyContext(lambda: self._context(request))
+        decision = self._decide(request, self._facts(request, context))
+        if settled and not context.was_asked:
+            if len(self._settled) >= MAX_SETTLED:
+                del self._settled[next(iter(self._settled))]
+            self._settled[settled] = decision
+        return decision
+
+    def _settled_by(self, request: AuthorisationRequest, key: KmsKey) -> _Settled | None:
+        """Return what a decision depends on if no policy asks for a condition key and no grant can matter, or None if one can."""
+        principal = request.call.principal
+        if request.grant_tokens or request.grant is not None or self._has_grants(key, principal.arn):
+            return None
+        return principal.arn, principal.account, request.action, request.resource, key.scope.account, key.policy
+
+    def _has_grants(self, key: KmsKey, principal_arn: str) -> bool:
+        return any(self._view.grants_to(key.key_id, name) for name in caller_names(principal_arn, for_account=True))
+
+    def _decide(self, request: AuthorisationRequest, facts: Facts) -> Decision:
         identity_policies = self.identity_policies(request)
         key = request.key
         if key is None:
@@ -115,9 +147,18 @@ class PolicyAuthorizer:
 
     def facts(self, request: AuthorisationRequest) -> Facts:
         """Return what policies are asked about a request."""
+        return self._facts(request, LazyContext(lambda: self._context(request)))
+
+    @staticmethod
+    def _facts(request: AuthorisationRequest, context: LazyContext) -> Facts:
         principal = request.call.principal
         key = request.key
         owner = key.scope.account if key is not None else _account_of(request.resource, principal.account)
+        return Facts(principal.arn, principal.account, request.action, request.resource, owner, context)
+
+    def _context(self, request: AuthorisationRequest) -> Mapping[str, Value]:
+        principal = request.call.principal
+        key = request.key
         inputs = ConditionInputs(
             principal=principal.arn,
             account=principal.account,
@@ -133,14 +174,7 @@ class PolicyAuthorizer:
             key_origin=key.origin if key is not None else "",
             resource_tags={tag.tag_key: tag.tag_value for tag in key.tags} if key is not None else {},
         )
-        return Facts(
-            principal.arn,
-            principal.account,
-            request.action,
-            request.resource,
-            owner,
-            {**condition_context(inputs), **_lower_case(request.conditions)},
-        )
+        return {**condition_context(inputs), **_lower_case(request.conditions)}
 
     def identity_policies(self, request: AuthorisationRequest) -> Sequence[Policy]:
         """Return the identity policies of the caller."""
@@ -148,6 +182,8 @@ class PolicyAuthorizer:
 
     def _grant(self, request: AuthorisationRequest, key: KmsKey, facts: Facts) -> str:
         tokens = self._grant_tokens.read_all(self._view, request.grant_tokens) if request.grant_tokens else ()
+        if not tokens and not self._has_grants(key, facts.principal):
+            return ""
         own_side = decide(
             replace(facts, resource_account=facts.account),
             key_policy=None,

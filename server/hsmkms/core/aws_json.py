@@ -19,6 +19,7 @@ from hsmkms.core.members import aws_name
 
 Message = TypeVar("Message")
 
+_EMPTY: Final[dict[str, str]] = {}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,7 +29,7 @@ def epoch_seconds(time: datetime) -> float:
 
 
 def encode(message: Any, *, write_time: Callable[[datetime], Any] = epoch_seconds) -> dict[str, Any]:
-    """Return a message as a JSON object; members that are None are left out.
+    """Return a message as a JSON object; members that are None are left out, and so are empty maps: absent is the same.
 
     Args:
         message: A message of `messages`.
@@ -37,7 +38,7 @@ def encode(message: Any, *, write_time: Callable[[datetime], Any] = epoch_second
     return {
         aws_name(field.name): _encode(value, write_time)
         for field in dataclasses.fields(message)
-        if (value := getattr(message, field.name)) is not None
+        if (value := getattr(message, field.name)) is not None and value != _EMPTY
     }
 
 

@@ -2,12 +2,13 @@
 
 A frame is `u32 length` and that many bytes. Integers are big-endian.
 
-- to the worker: `u64 id, u8 opcode, u64 expiry, u16 count`, then `count` items. The expiry is a time of CLOCK_MONOTONIC in
-  nanoseconds, 0 for none; a worker does not start an item whose expiry has passed.
+- to the worker: `u64 id, u8 opcode, u16 count`, then `count` items, each `u64 expiry` and its command. The expiry is a time of
+  CLOCK_MONOTONIC in nanoseconds, 0 for none; a worker does not start an item whose expiry has passed. Each item has its own, so that
+  requests of different callers may share a frame.
 - to the front: `u64 id, u8 flags, u16 count`, then for each item `u8 outcome, u32 length, value`. The answers come in the order of
-  the commands.
+  the commands. A frame with the flag `RETIRING` may answer fewer items than were asked: those that are missing were not started.
 
-An item is its command's fields in their order: numbers as u32, byte strings as `u32 length, bytes`, a `KeyRef` as its 61 bytes.
+A command is its fields in their order: numbers as u32, byte strings as `u32 length, bytes`, a `KeyRef` as its 61 bytes.
 Every field has a limit, every frame too; whatever does not fit is a `FrameError` on either side.
 """
 
@@ -44,7 +45,8 @@ LENGTH: Final = struct.Struct("!I")
 RETIRING: Final = 1
 """Flag of an answer: this worker starts nothing more and ends; the token failed in a way that a new process may not."""
 
-_REQUEST: Final = struct.Struct("!QBQH")
+_REQUEST: Final = struct.Struct("!QBH")
+_EXPIRY: Final = struct.Struct("!Q")
 _RESPONSE: Final = struct.Struct("!QBH")
 _ITEM: Final = struct.Struct("!BI")
 _KEY: Final = struct.Struct(f"!{CKA_ID_BYTES}sB{CANARY_BYTES}s")
@@ -60,12 +62,12 @@ class Request:
 
     Args:
         number: Its id, unique while the worker lives.
-        expiry_ns: CLOCK_MONOTONIC in nanoseconds, 0 for none.
+        expiries_ns: For each item CLOCK_MONOTONIC in nanoseconds, 0 for none.
         items: 1 to `MAX_ITEMS` commands of one kind.
     """
 
     number: int
-    expiry_ns: int
+    expiries_ns: tuple[int, ...]
     items: tuple[Command, ...]
 
 
@@ -76,7 +78,7 @@ class Response:
     Args:
         number: The id of the request that it answers.
         retiring: Whether the worker ends after it.
-        results: One result for each item, in order.
+        results: One result for each item, in order; where the worker ends, for those that it started.
     """
 
     number: int
@@ -221,9 +223,14 @@ def encode_request(request: Request) -> bytes:
     opcode = items[0].opcode
     if any(item.opcode is not opcode for item in items):
         raise FrameError("items of different kinds in a frame")
-    layout = _LAYOUTS[opcode]
-    _require_64_bits(request.number, request.expiry_ns)
-    body = _REQUEST.pack(request.number, opcode, request.expiry_ns, len(items)) + b"".join(map(layout.pack, items))
+    if len(request.expiries_ns) != len(items):
+        raise FrameError(f"{len(request.expiries_ns)} expiries of {len(items)} items in a frame")
+    pack = _LAYOUTS[opcode].pack
+    _require_64_bits(request.number, *request.expiries_ns)
+    parts = [_REQUEST.pack(request.number, opcode, len(items))]
+    for expiry_ns, item in zip(request.expiries_ns, items, strict=True):
+        parts += (_EXPIRY.pack(expiry_ns), pack(item))
+    body = b"".join(parts)
     if len(body) > MAX_REQUEST_BYTES:
         raise FrameError(f"a request of {len(body)} bytes")
     return LENGTH.pack(len(body)) + body
@@ -238,13 +245,17 @@ def decode_request(body: bytes) -> Request:
     if len(body) > MAX_REQUEST_BYTES:
         raise FrameError(f"a request of {len(body)} bytes")
     reader = _Reader(body)
-    number, opcode, expiry_ns, count = _REQUEST.unpack(reader.take(_REQUEST.size))
+    number, opcode, count = _REQUEST.unpack(reader.take(_REQUEST.size))
     layout = _LAYOUTS.get(opcode)
     if layout is None or not 1 <= count <= MAX_ITEMS:
         raise FrameError(f"{count} items of opcode {opcode}")
-    items = tuple(layout.take(reader) for _ in range(count))
+    expiries: list[int] = []
+    items: list[Command] = []
+    for _ in range(count):
+        expiries += _EXPIRY.unpack(reader.take(_EXPIRY.size))
+        items.append(layout.take(reader))
     reader.finish()
-    return Request(number, expiry_ns, items)
+    return Request(number, tuple(expiries), tuple(items))
 
 
 def encode_response(number: int, results: Sequence[Result], *, retiring: bool = False) -> bytes:

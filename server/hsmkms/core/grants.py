@@ -9,6 +9,7 @@ guide, and CreateGrant, GrantConstraints and RetireGrant in the API reference.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
@@ -57,6 +58,7 @@ ACTIONS: Final[Mapping[str, GrantOperation]] = MappingProxyType(
 )
 """The policy action that each grant operation allows: kms:ReEncryptFrom and kms:ReEncryptTo among them, no kms:ReEncrypt."""
 
+_REMEMBERED_CALLERS: Final = 4096
 _BY_RETIREMENT: Final = GrantOperation.RETIRE_GRANT
 _PRINCIPAL: Final = re.compile(
     r"(?P<head>arn:[a-z0-9-]+:)(?P<service>iam|sts)::(?P<account>[0-9]{12}):(?P<kind>root|[a-z-]+/)(?P<name>[!-~]*)"
@@ -114,6 +116,7 @@ def grantee_names(principal_arn: str) -> tuple[str, ...]:
     return (principal_arn, f"{match['head']}sts::{match['account']}:assumed-role/{role}")
 
 
+@functools.lru_cache(_REMEMBERED_CALLERS)
 def caller_names(principal_arn: str, *, for_account: bool = False) -> tuple[str, ...]:
     """Return the names by which grants to a caller are looked up.
 

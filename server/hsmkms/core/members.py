@@ -95,12 +95,15 @@ def check(request: Any) -> None:
         ValidationException: with a text for each member that breaks its constraint.
     """
     problems: list[str] = []
-    for path, value, rule in _rules(type(request)):
-        problem = _problem(path, value(request), rule)
+    for path, get, rule in _rules(type(request)):
+        value = get(request)
+        if (value is None and not rule.required) or (value == () and rule.minimum is None):
+            continue
+        problem = _problem(path, value, rule)
         if problem:
             problems.append(problem)
-        elif rule.each is None and isinstance(value(request), tuple):
-            problems.extend(_nested(path, value(request)))
+        elif rule.each is None and isinstance(value, tuple):
+            problems.extend(_nested(path, value))
     if problems:
         count = len(problems)
         plural = "" if count == 1 else "s"
@@ -126,7 +129,7 @@ def _nested(path: str, values: tuple[Any, ...]) -> Iterator[str]:
 
 
 def _problem(path: str, value: Any, rule: Constraint) -> str:
-    if value is None:
+    if value is None or (rule.required and value == ()):  # no face can tell an absent list from an empty one
         return f"Value null at '{path}' failed to satisfy constraint: Member must not be null" if rule.required else ""
     broken = _broken(value, rule)
     if not broken and rule.each is not None:
@@ -139,11 +142,12 @@ def _problem(path: str, value: Any, rule: Constraint) -> str:
 
 
 def _broken(value: Any, rule: Constraint) -> str:
-    measured, noun = (value, "value") if isinstance(value, int) else (_length(value), "length")
-    if rule.minimum is not None and measured < rule.minimum:
-        return f"Member must have {noun} greater than or equal to {rule.minimum}"
-    if rule.maximum is not None and measured > rule.maximum:
-        return f"Member must have {noun} less than or equal to {rule.maximum}"
+    if rule.minimum is not None or rule.maximum is not None:
+        measured, noun = (value, "value") if isinstance(value, int) else (_length(value), "length")
+        if rule.minimum is not None and measured < rule.minimum:
+            return f"Member must have {noun} greater than or equal to {rule.minimum}"
+        if rule.maximum is not None and measured > rule.maximum:
+            return f"Member must have {noun} less than or equal to {rule.maximum}"
     if rule.pattern is not None and not _compiled(rule.pattern).fullmatch(value):
         return f"Member must satisfy regular expression pattern: {rule.pattern}"
     if rule.choices and value not in rule.choices:

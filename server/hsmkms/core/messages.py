@@ -87,7 +87,13 @@ def _limit() -> Any:
 
 
 def _marker() -> Any:
-    return member("NextMarker of the page before", minimum=1, maximum=1024, placeholder="MARKER")
+    return member(
+        "NextMarker of the page before",
+        minimum=1,
+        maximum=1024,
+        pattern=r"[\u0020-\u00FF]*",
+        placeholder="MARKER",
+    )
 
 
 def _alias_name() -> Any:
@@ -101,7 +107,7 @@ def _alias_name() -> Any:
     )
 
 
-_POLICY_NAME = r"^[\w]+$"
+_POLICY_NAME = r"[\w]+"
 _PRINCIPAL = r"^[\w+=,.@:/-]+$"
 
 
@@ -775,7 +781,12 @@ class TagResourceRequest:
 
     key_id: str | None = _key_only()
     tags: tuple[TagMember, ...] = member(
-        "the tags, 50 at most", default=(), minimum=1, maximum=50, placeholder="TagKey=KEY,TagValue=VALUE"
+        "the tags, 50 at most",
+        required=True,
+        default=(),
+        minimum=1,
+        maximum=50,
+        placeholder="TagKey=KEY,TagValue=VALUE",
     )
 
 
@@ -786,6 +797,7 @@ class UntagResourceRequest:
     key_id: str | None = _key_only()
     tag_keys: tuple[str, ...] = member(
         "keys of the tags",
+        required=True,
         default=(),
         minimum=1,
         maximum=50,
@@ -940,3 +952,35 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
     }
 )
 """Every operation by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """Many requests of one operation in one call: this service's own, and no operation of AWS's.
+
+    Args:
+        name: Its name, for example `BatchReEncrypt`.
+        operation: The operation that each entry is a request of.
+        streams: Whether entries and results are streams; else they are one message each.
+    """
+
+    name: str
+    operation: str
+    streams: bool = False
+
+
+MAX_BATCH_ENTRIES: Final = 1000
+
+BULKS: Final[Mapping[str, Bulk]] = MappingProxyType(
+    {
+        bulk.name: bulk
+        for bulk in (
+            Bulk("BatchDecrypt", "Decrypt"),
+            Bulk("BatchEncrypt", "Encrypt"),
+            Bulk("BatchGenerateDataKey", "GenerateDataKey"),
+            Bulk("BatchReEncrypt", "ReEncrypt"),
+            Bulk("StreamReEncrypt", "ReEncrypt", streams=True),
+        )
+    }
+)
+"""Every bulk by its name."""

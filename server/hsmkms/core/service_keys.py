@@ -15,7 +15,7 @@ from hsmkms.core.ciphertext import Suite, cka_id
 from hsmkms.core.model import BackingKeyState
 
 SERVICE_KEY_VERSION: Final = 1
-PURPOSES: Final = ("service", "audit")
+PURPOSES: Final = ("service", "audit", "credentials")
 """Every purpose that this version makes a service key for; from it, a catalog that is rebuilt knows them on the token."""
 _DERIVATION_LABEL: Final = b"hsm-kms/service-key/v1"
 _LABEL_PREFIX: Final = b"hsm-kms/"
@@ -23,7 +23,7 @@ _LABEL_PREFIX: Final = b"hsm-kms/"
 
 @dataclass(frozen=True, slots=True)
 class ServiceKey:
-    """A key of the service's own, on the token: for pagination markers, grant tokens, the audit log's anchor and the like.
+    """A key of the service's own, on the token: for pagination markers, grant tokens, the audit log's anchor, access keys and the like.
 
     Args:
         purpose: What it is for; one key for each purpose.

@@ -11,10 +11,10 @@ import tempfile
 import tomllib
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PIN_CREDENTIAL = "hsm-kms-pin"
@@ -76,6 +76,30 @@ class Tls(_Section):
     client_ca_file: Path
     principal: Literal["uri-san", "subject"] = "uri-san"
     """What names a client: its certificate's one URI SAN, or its subject."""
+
+
+class Aws(_Section):
+    """The endpoint for AWS clients: AWS JSON over HTTPS, requests signed with Signature Version 4."""
+
+    address: Address | None = None
+    """Where it listens; without it, there is no such endpoint."""
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    """Its own certificate; without them, that of `Tls`. Files are read again when they change."""
+    client_ca_file: Path | None = None
+    """With it, clients need a certificate of this authority as well, which names the principal that the access key is of."""
+    max_connections: Annotated[int, Field(ge=1, le=65536)] = 1024
+    max_connections_per_address: Annotated[int, Field(ge=1, le=65536)] = 512
+    receive_timeout_s: Annotated[float, Field(ge=0.1, le=300)] = 10.0
+    """How long a request may take to arrive, from its first byte to its last."""
+    keep_alive_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    """How long a connection may idle."""
+
+    @model_validator(mode="after")
+    def _has_both_or_none(self) -> Self:
+        if (self.certificate_file is None) != (self.private_key_file is None):
+            raise ValueError("certificate_file and private_key_file belong together")
+        return self
 
 
 class Token(_Section):
@@ -183,6 +207,7 @@ class Config(BaseSettings):
     service: Service = Service()
     listen: Listen = Listen()
     tls: Tls
+    aws: Aws = Aws()
     token: Token
     catalog: Catalog
     audit: Audit = Audit()
@@ -209,9 +234,15 @@ class Config(BaseSettings):
     @classmethod
     def _ports_fit(cls, listen: Listen) -> Listen:
         for address in (listen.address, listen.metrics_address):
-            if int(address.rpartition(":")[2]) > 65535:
-                raise ValueError(f"{address}: a port is at most 65535")
+            _require_port(address)
         return listen
+
+    @field_validator("aws")
+    @classmethod
+    def _port_of_aws_fits(cls, aws: Aws) -> Aws:
+        if aws.address is not None:
+            _require_port(aws.address)
+        return aws
 
     def audit_directory(self) -> Path:
         """Return where the audit log's files are.
@@ -239,6 +270,11 @@ class Config(BaseSettings):
         """Let the environment win over the file (pydantic-settings calls this)."""
         del settings_cls, dotenv_settings, file_secret_settings
         return env_settings, init_settings
+
+
+def _require_port(address: str) -> None:
+    if int(address.rpartition(":")[2]) > 65535:
+        raise ValueError(f"{address}: a port is at most 65535")
 
 
 def load(path: Path) -> Config:
@@ -269,6 +305,9 @@ _PATHS = (
     ("tls", "certificate_file"),
     ("tls", "private_key_file"),
     ("tls", "client_ca_file"),
+    ("aws", "certificate_file"),
+    ("aws", "private_key_file"),
+    ("aws", "client_ca_file"),
     ("token", "pin_file"),
     ("token", "lock_file"),
     ("audit", "directory"),

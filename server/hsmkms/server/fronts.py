@@ -64,13 +64,14 @@ def say_ready() -> None:
     os.write(sys.stdout.fileno(), READY)
 
 
-def settings_of(config: Config, fronts: int, address: str) -> list[dict[str, str]]:
+def settings_of(config: Config, fronts: int, address: str, aws_address: str | None = None) -> list[dict[str, str]]:
     """Return what differs from the configuration for each front, as environment variables.
 
     Args:
         config: The configuration.
         fronts: How many fronts there are.
         address: The gRPC address, its port known.
+        aws_address: The AWS endpoint's address, its port known, if there is one.
 
     Raises:
         ConfigError: the workers cannot be divided, or there are not enough ports.
@@ -84,9 +85,12 @@ def settings_of(config: Config, fronts: int, address: str) -> list[dict[str, str
     first = int(port)
     if first + fronts - 1 > 65535:
         raise ConfigError(f"listen.metrics_address: there are no {fronts} ports from {port} on, one for each front")
+    shared = {"HSM_KMS_LISTEN__ADDRESS": address}
+    if aws_address is not None:
+        shared["HSM_KMS_AWS__ADDRESS"] = aws_address
     return [
         {
-            "HSM_KMS_LISTEN__ADDRESS": address,
+            **shared,
             "HSM_KMS_LISTEN__METRICS_ADDRESS": f"{host}:{first + number if first else 0}",
             "HSM_KMS_TOKEN__WORKERS": str(share + (number < rest)),
         }
@@ -94,8 +98,12 @@ def settings_of(config: Config, fronts: int, address: str) -> list[dict[str, str
     ]
 
 
-def reserve(address: str) -> tuple[socket.socket, str]:
+def reserve(address: str, setting: str = "listen.address") -> tuple[socket.socket, str]:
     """Hold a port for the fronts, without listening: nobody but this user's fronts can take it meanwhile.
+
+    Args:
+        address: The address.
+        setting: Where the configuration has it.
 
     Returns:
         The socket to keep, and the address with the port that was taken.
@@ -115,7 +123,7 @@ def reserve(address: str) -> tuple[socket.socket, str]:
     except OSError as error:
         if held is not None:
             held.close()
-        raise ConfigError(f"listen.address: {address} cannot be listened on: {error.strerror or error}") from error
+        raise ConfigError(f"{setting}: {address} cannot be listened on: {error.strerror or error}") from error
     return held, f"{host}:{held.getsockname()[1]}"
 
 
@@ -148,11 +156,15 @@ class Fronts:
         with ExitStack() as stack:
             held, address = reserve(self._config.listen.address)
             stack.callback(held.close)
-            settings = settings_of(self._config, self._count, address)
+            aws_address = self._config.aws.address
+            if aws_address is not None:
+                held, aws_address = reserve(aws_address, "aws.address")
+                stack.callback(held.close)
+            settings = settings_of(self._config, self._count, address, aws_address)
             try:
                 await self._start_all(settings)
                 if not self._stop.is_set():
-                    _log.info("all fronts serve", fronts=self._count, grpc=address)
+                    _log.info("all fronts serve", fronts=self._count, grpc=address, aws=aws_address)
                     await self._keep_all(settings)
             finally:
                 await self._stop_all()

@@ -11,13 +11,14 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 from hsmkms.core.audit import RecordType
-from hsmkms.core.messages import OPERATIONS
+from hsmkms.core.messages import BULKS, OPERATIONS
 from hsmkms.core.statistics import BUCKETS, CallStatistics, WorkerStatistics
 from hsmkms.server.catalog.heartbeats import Beat, Doubt
 from hsmkms.server.deleter import Deletions
 from hsmkms.server.reconciler import Report
 from hsmkms.server.rotation_scheduler import Rotations
 
+_BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _REQUEST_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 5.0, 30.0)
 
 
@@ -44,6 +45,19 @@ class Metrics:
         )
         self._latencies = {name: self._latency.labels(name) for name in OPERATIONS}
         self._succeeded = {name: self._requests.labels(name, "OK") for name in OPERATIONS}
+        batches = Histogram(
+            "hsm_kms_batch_entries",
+            "Entries of a batch.",
+            ["operation"],
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self._batches = {bulk.name: batches.labels(bulk.name) for bulk in BULKS.values() if not bulk.streams}
+        self._bulks = Gauge(
+            "hsm_kms_bulks_under_way", "Batches and streams under way.", ["operation"], registry=registry
+        )
+        for name in BULKS:
+            self._bulks.labels(name)
         reencrypted = Counter(
             "hsm_kms_reencrypted_ciphertexts",
             "Ciphertexts re-encrypted, by whether source and destination material was the key's current one.",
@@ -110,6 +124,14 @@ class Metrics:
         else:
             self._requests.labels(operation, result).inc()
         self._latencies[operation].observe(seconds)
+
+    def batch(self, name: str, entries: int) -> None:
+        """Count a batch: `BatchReEncrypt`, and how many entries it has."""
+        self._batches[name].observe(entries)
+
+    def bulks(self, name: str, change: int) -> None:
+        """Count a batch or stream that begins (1) or ends (-1)."""
+        self._bulks.labels(name).inc(change)
 
     def re_encrypted(self, *, source_is_current: bool) -> None:
         """Count a ReEncrypt; its destination is always the current material."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from hsmkms.cli.exits import CommandFailed, ExitCode
 from hsmkms.cli.parser import Commands
-from hsmkms.server import catalog_commands
+from hsmkms.server import catalog_commands, credentials_commands
 from hsmkms.server.system import StartError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ NOT_WHOLE: Final = 2
 
 
 def add_commands(commands: Commands) -> None:
-    """Add `serve`, `token`, `catalog` and `audit` to the program's commands."""
+    """Add `serve`, `token`, `catalog`, `credentials` and `audit` to the program's commands."""
     serve = commands.add_parser(
         "serve",
         help="run the service",
@@ -88,6 +88,7 @@ def add_commands(commands: Commands) -> None:
     info.set_defaults(run=_token_info)
 
     catalog_commands.add_commands(commands, _add_config)
+    credentials_commands.add_commands(commands, _add_config)
 
     audit = commands.add_parser("audit", help="check the audit log")
     verbs = audit.add_commands()

@@ -3,14 +3,16 @@
 A face says who asks, until when and what was asked (`Asked`), and how the answer or the error goes back. Everything between is here, so
 that no face can leave out a judgement, a record or a count. Whatever an operation raises that is no `KmsError` becomes one that
 tells nothing.
+
+The entries of a batch or stream go another way to the same places: `server.bulk` drives them, by `begin` and `end`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -31,6 +33,7 @@ from hsmkms.core.ports import Call
 from hsmkms.core.trail import Trail
 from hsmkms.server.audit import Auditor
 from hsmkms.server.metrics import Metrics
+from hsmkms.server.system import new_id
 
 DRAIN_POLL_S: Final = 0.02
 MAX_CHANGES_UNDER_WAY: Final = 256
@@ -70,6 +73,7 @@ class Attempt:
         response: Its response, once there is one.
         trail: What it touched.
         goes_on: Whether it is a change that goes on without its caller: it is recorded when it is over.
+        batch_id: Of an entry of a batch or stream: the id of that, else empty.
     """
 
     operation: str
@@ -82,6 +86,7 @@ class Attempt:
     response: Any = None
     trail: Trail = field(default_factory=Trail)
     goes_on: bool = False
+    batch_id: str = ""
 
 
 class Requests:
@@ -93,12 +98,20 @@ class Requests:
         metrics: Counts requests.
         timeout_s: How long any caller is waited for, in seconds.
         audit: Where every request is recorded.
+        bulk_environment: The same for entries of batches and streams: its token is for coroutines that `server.bulk` drives.
     """
 
     def __init__(
-        self, environment: Environment, scope: Scope, metrics: Metrics, timeout_s: float, audit: Auditor
+        self,
+        environment: Environment,
+        scope: Scope,
+        metrics: Metrics,
+        timeout_s: float,
+        audit: Auditor,
+        bulk_environment: Environment | None = None,
     ) -> None:
         self._environment = environment
+        self._bulk_environment = bulk_environment or environment
         self._scope = scope
         self._metrics = metrics
         self._timeout_s = timeout_s
@@ -106,13 +119,14 @@ class Requests:
         self._changes: set[asyncio.Task[Any]] = set()
         self._under_way = 0
         self._stopping = False
+        self._stop_listeners: set[Callable[[], None]] = set()
         self._refusing = asyncio.Event()
         self._refusing.set()
 
     def attempt(self, operation: str, source_address: str, user_agent: str) -> Attempt:
         """Return a request that has just arrived."""
         now = self._environment.clock.now_us()
-        return Attempt(operation, source_address, user_agent, uuid.uuid4().hex, now)
+        return Attempt(operation, source_address, user_agent, new_id(), now)
 
     async def carry_out(self, attempt: Attempt, asked: Asked) -> Any:
         """Carry out a request, record and count it; a change is recorded on the disk before this returns.
@@ -143,9 +157,104 @@ class Requests:
             self._under_way -= 1
             self._metrics.request_done(attempt.operation, result, time.monotonic() - started)
 
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Let a stop wait for the block: a batch, or a stream's entries, are under way in it."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    @contextmanager
+    def told_of_stop(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call `listener` when the service begins to stop while the block runs; at once if it does so already."""
+        if self._stopping:
+            listener()
+        self._stop_listeners.add(listener)
+        try:
+            yield
+        finally:
+            self._stop_listeners.discard(listener)
+
+    async def refuse_when_stopping(self) -> None:
+        """Do nothing unless the service stops.
+
+        Raises:
+            KeyUnavailableException: it does; not before late requests are refused.
+        """
+        if self._stopping:
+            await self._refusing.wait()
+            raise KeyUnavailableException("The service is stopping. Try again.")
+
+    def entry(self, batch: Attempt) -> Attempt:
+        """Return an entry of a batch or stream that has just been read, with a request id of its own."""
+        return Attempt(
+            batch.operation,
+            batch.source_address,
+            batch.user_agent,
+            new_id(),
+            self._environment.clock.now_us(),
+            batch.principal,
+            batch_id=batch.request_id,
+        )
+
+    def expiry_ns(self, seconds: float | None) -> int:
+        """Return until when a caller is waited for, on CLOCK_MONOTONIC in nanoseconds.
+
+        Args:
+            seconds: How long the caller waits, or None if it does not say.
+        """
+        remaining = self._timeout_s if seconds is None else min(seconds, self._timeout_s)
+        return time.monotonic_ns() + int(remaining * 1e9)
+
+    def begin(self, attempt: Attempt, expiry_ns: int) -> Coroutine[Any, Any, Any]:
+        """Return the work of an entry, which is to be driven by `server.bulk`; `end` is to be called when it is over.
+
+        Args:
+            attempt: The entry, with its principal and its request.
+            expiry_ns: Until when its caller waits.
+
+        Raises:
+            KmsError: it may not be begun.
+        """
+        assert attempt.principal is not None, "nothing is carried out for nobody"
+        self._audit.require(attempt.operation)
+        call = Call(
+            principal=attempt.principal,
+            scope=Scope(attempt.principal.account, self._scope.region),
+            request_id=attempt.request_id,
+            expiry_ns=expiry_ns,
+            source_address=attempt.source_address,
+            trail=attempt.trail,
+        )
+        return perform(self._bulk_environment, call, attempt.operation, attempt.request)
+
+    def end(self, attempt: Attempt, seconds: float, error: KmsError | None = None) -> None:
+        """Record and count an entry, or a whole batch that was refused.
+
+        Args:
+            attempt: The entry, with its response if it has one.
+            seconds: How long it took.
+            error: What it was refused with, or None.
+        """
+        if error is None:
+            self._record(attempt)
+        else:
+            self._record(attempt, error.code, error.message)
+            _log_refusal(attempt, error)
+        self._metrics.request_done(attempt.operation, error.code if error is not None else "OK", seconds)
+
+    def forget(self, attempt: Attempt, seconds: float) -> None:
+        """Record and count an entry whose caller went away while it was under way."""
+        self._record(attempt, "Cancelled", "The caller went away.")
+        self._metrics.request_done(attempt.operation, "Cancelled", seconds)
+
     async def drain(self, timeout_s: float) -> None:
         """Refuse every new request from now on, and wait for those under way, `timeout_s` seconds at most."""
         self._stopping = True
+        for listener in list(self._stop_listeners):
+            listener()
         end = time.monotonic() + timeout_s
         while (self._under_way or self._changes) and time.monotonic() < end:  # noqa: ASYNC110  # two counts, once in a life
             await asyncio.sleep(DRAIN_POLL_S)
@@ -183,7 +292,7 @@ class Requests:
     async def _perform(self, attempt: Attempt, asked: Asked, *, changes: bool) -> None:
         try:
             attempt.principal = asked.principal()
-            await self._refuse_when_stopping()
+            await self.refuse_when_stopping()
             seconds = asked.seconds()
             remaining = self._timeout_s if seconds is None else min(seconds, self._timeout_s)
             call = Call(
@@ -207,11 +316,6 @@ class Requests:
         except Exception as error:
             _log.exception("unexpected failure", operation=attempt.operation, request_id=attempt.request_id)
             raise KMSInternalException("An internal error occurred.") from error
-
-    async def _refuse_when_stopping(self) -> None:
-        if self._stopping:
-            await self._refusing.wait()
-            raise KeyUnavailableException("The service is stopping. Try again.")
 
     async def _shielded(self, attempt: Attempt, work: Awaitable[Any]) -> Any:
         """Carry out a change to its end, whether or not its caller waits for it."""
@@ -250,7 +354,7 @@ class Requests:
             Event(
                 operation=attempt.operation,
                 request_id=attempt.request_id,
-                event_id=str(uuid.uuid4()),
+                event_id=new_id(),
                 time_us=attempt.time_us,
                 partition=self._environment.partition,
                 scope=self._scope,
@@ -262,6 +366,7 @@ class Requests:
                 touched=attempt.trail.keys,
                 error_code=code,
                 error_message=message,
+                batch_id=attempt.batch_id,
             )
         )
 

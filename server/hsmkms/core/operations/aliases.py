@@ -35,6 +35,8 @@ async def create_alias(environment: Environment, call: Call, request: CreateAlia
         KmsError: any other refusal.
     """
     name = _checked(request.alias_name)
+    if ":" in name:  # the shape's pattern allows it, the member's documentation does not, and AWS refuses it
+        raise ValidationException(f"{name} contains invalid characters for an alias")
     target = _target(environment, call, request.target_key_id, "kms:CreateAlias")
     authorise(environment, call, "kms:CreateAlias", alias_arn(environment.partition, call.scope, name))
     authorise(environment, call, "kms:CreateAlias", target)

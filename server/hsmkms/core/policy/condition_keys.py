@@ -7,7 +7,7 @@ developer guide and "AWS global condition context keys" in the IAM user guide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -77,6 +77,39 @@ class ConditionInputs:
     pending_window_in_days: int | None = None
     rotation_period_in_days: int | None = None
     bypass_policy_lockout_safety_check: bool | None = None
+
+
+class LazyContext(Mapping[str, Value]):
+    """Condition keys that are made when the first policy asks for one: most policies ask for none.
+
+    Args:
+        make: Makes them.
+    """
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], Context]) -> None:
+        self._make = make
+        self._made: Context | None = None
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether a policy asked for anything."""
+        return self._made is not None
+
+    def _known(self) -> Context:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, key: str) -> Value:
+        return self._known()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known())
+
+    def __len__(self) -> int:
+        return len(self._known())
 
 
 def condition_context(inputs: ConditionInputs) -> Context:

@@ -17,14 +17,18 @@ AWS's KMS developer guide.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from hsmkms.core.errors import MalformedPolicyDocumentException
 from hsmkms.core.policy.evaluate import NOTHING, Facts, Outcome, Verdict, evaluate
 from hsmkms.core.policy.statements import Policy
+
+_REMEMBERED_ACCOUNTS: Final = 1024
 
 
 class Reason(StrEnum):
@@ -110,6 +114,7 @@ def _by_account(own_side: Verdict, reason: Reason) -> Decision:
     return Decision(False, Reason.NOT_ALLOWED_BY_ACCOUNT)
 
 
+@functools.lru_cache(_REMEMBERED_ACCOUNTS)
 def default_key_policy(partition: str, account: str) -> str:
     """Return the text of the policy of a key that was created without one: the account decides by its identity policies.
 

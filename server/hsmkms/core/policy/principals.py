@@ -7,11 +7,13 @@ calls this service is one. Source: "AWS JSON policy elements: Principal" and "â€
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+_REMEMBERED_CALLERS: Final = 4096
 _ACCOUNT: Final = re.compile(r"[0-9]{12}", re.ASCII)
 _ENTRY: Final = re.compile(
     r"arn:[a-z][a-z0-9-]{0,30}:"
@@ -48,6 +50,7 @@ class Caller:
     is_root: bool
 
     @staticmethod
+    @functools.lru_cache(_REMEMBERED_CALLERS)
     def of(arn: str, account: str) -> Caller:
         """Return the caller of that ARN and account."""
         return Caller(arn, account, session_role(arn), _resource(arn) == "root")

@@ -41,7 +41,7 @@ class ChainFiles:
         max_bytes: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         *,
-        write: Callable[[int, bytes, int], int] = os.pwrite,
+        write: Callable[[int, memoryview, int], int] = os.pwrite,
         flush: Callable[[int], None] = os.fsync,
     ) -> None:
         self._folder = folder
@@ -95,7 +95,7 @@ class ChainFiles:
             self._has_rest = False
         view = memoryview(lines)
         while view:
-            written = self._write(self._descriptor, bytes(view), self._end)
+            written = self._write(self._descriptor, view, self._end)
             self._end += written
             view = view[written:]
 

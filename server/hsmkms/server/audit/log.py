@@ -28,7 +28,7 @@ from hsmkms.core.errors import KeyUnavailableException, KmsError
 from hsmkms.server.audit.files import ChainFiles, last_records, make_folder, read_record
 from hsmkms.server.audit.writer import Batch, Writer
 
-HAND_OVER_S: Final = 0.002
+HAND_OVER_S: Final = 0.01
 """How long records are collected before the writer's thread is woken for them."""
 MAX_PENDING_BYTES: Final = 32 << 20
 STALL_S: Final = 5.0

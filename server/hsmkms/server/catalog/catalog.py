@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from hsmkms.core.access_keys import AccessKey, AccessKeyStatus, AccessKeyUse
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.errors import KmsError
 from hsmkms.core.model import BackingKeyState, KmsKey
@@ -20,6 +21,7 @@ from hsmkms.core.ports import Begun
 from hsmkms.core.service_keys import ServiceKey
 from hsmkms.core.usage import KeyUse
 from hsmkms.server.catalog import (
+    access_keys,
     claims,
     deletion,
     heartbeats,
@@ -183,6 +185,37 @@ class Catalog:
     async def record_uses(self, uses: Sequence[KeyUse]) -> None:
         """Keep the last uses of these keys."""
         await self._database.change(lambda transaction: usage.record_uses(transaction, uses))
+
+    async def create_access_key(self, access_key: AccessKey) -> None:
+        """Write a new access key.
+
+        Raises:
+            AlreadyExistsException: there is, or was, one of that id.
+            LimitExceededException: its principal has two.
+        """
+        await self._database.change(lambda transaction: access_keys.create_access_key(transaction, access_key))
+
+    async def set_access_key_status(self, access_key_id: str, status: AccessKeyStatus) -> None:
+        """Make an access key Active or Inactive; one that is so already stays so.
+
+        Raises:
+            NotFoundException: there is none of that id.
+        """
+        await self._database.change(
+            lambda transaction: access_keys.set_access_key_status(transaction, access_key_id, status)
+        )
+
+    async def delete_access_key(self, access_key_id: str) -> None:
+        """Delete an access key and its secret.
+
+        Raises:
+            NotFoundException: there is none of that id.
+        """
+        await self._database.change(lambda transaction: access_keys.delete_access_key(transaction, access_key_id))
+
+    async def record_access_key_uses(self, uses: Sequence[AccessKeyUse]) -> None:
+        """Keep the last uses of these access keys."""
+        await self._database.change(lambda transaction: access_keys.record_access_key_uses(transaction, uses))
 
     async def purge(self, limit: int = PURGE_LIMIT) -> int:
         """Delete at most `limit` expired idempotency rows and return how many it were."""

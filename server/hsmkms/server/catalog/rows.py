@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, or_, select
 
+from hsmkms.core.access_keys import AccessKey, AccessKeyStatus
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.model import (
     Alias,
@@ -84,6 +85,15 @@ class GrantRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessKeyRow:
+    """An access key, or the tombstone of one, as of the change with that sequence number."""
+
+    sequence: int
+    access_key: AccessKey
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ChangedRows:
     """What changed after some position.
 
@@ -94,6 +104,7 @@ class ChangedRows:
         service_keys: Changed service keys.
         usages: Changed last uses of keys.
         grants: Changed grants and tombstones.
+        access_keys: Changed access keys and tombstones.
     """
 
     position: int
@@ -102,6 +113,7 @@ class ChangedRows:
     service_keys: Sequence[ServiceKeyRow]
     usages: Sequence[UsageRow] = ()
     grants: Sequence[GrantRow] = ()
+    access_keys: Sequence[AccessKeyRow] = ()
 
 
 def read_deployment_id(connection: Connection) -> uuid.UUID:
@@ -130,6 +142,7 @@ def read_changes(connection: Connection, after: int) -> ChangedRows:
         _read_service_keys(connection, schema.service_keys.c.sequence > after),
         _read_usages(connection, schema.key_usage.c.sequence > after),
         _read_grants(connection, _grants_after(after, position, counter.updated)),
+        _read_access_keys(connection, schema.access_keys.c.sequence > after),
     )
 
 
@@ -247,6 +260,27 @@ def read_grant(row: Row[Any]) -> Grant:
         context_equals=_context(row.context_equals),
         context_subset=_context(row.context_subset),
         created=row.created,
+    )
+
+
+def _read_access_keys(connection: Connection, condition: ColumnElement[bool]) -> list[AccessKeyRow]:
+    return [
+        AccessKeyRow(row.sequence, read_access_key(row), row.deleted)
+        for row in connection.execute(select(schema.access_keys).where(condition))
+    ]
+
+
+def read_access_key(row: Row[Any]) -> AccessKey:
+    """Return the access key of a row."""
+    return AccessKey(
+        access_key_id=row.access_key_id,
+        account=row.account,
+        principal=row.principal,
+        status=AccessKeyStatus(row.status),
+        created=row.created,
+        last_used=row.last_used,
+        last_service=row.last_service,
+        sealed=row.sealed,
     )
 
 

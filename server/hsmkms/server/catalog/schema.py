@@ -2,7 +2,7 @@
 
 Every row has the account and Region it belongs to (empty where it belongs to the whole deployment), the sequence number of the change
 that wrote it last, and when it was created and updated, in microseconds since 1970, UTC. A key's row takes the newest sequence number
-of its backing keys and tags, so that a reader finds every change by the sequence numbers of `keys`, `aliases` and `service_keys` alone.
+of its backing keys and tags, so that a reader finds every change by the sequence numbers of the other tables.
 ARNs are computed, never stored. Deleted keys and aliases stay as tombstones, so that other fronts see the deletion.
 
 A change of these tables comes with a migration; a test compares the two. A change that an older service must not work with raises
@@ -220,6 +220,23 @@ service_keys: Final = Table(
     Index(None, "sequence"),
 )
 """Keys of the service's own."""
+
+access_keys: Final = Table(
+    "access_keys",
+    METADATA,
+    Column("access_key_id", String, primary_key=True),
+    *_every_row(),
+    _text("principal"),
+    _text("status"),
+    _bytes("sealed"),
+    _integer("last_used"),
+    _text("last_service"),
+    Column("deleted", Boolean, nullable=False),
+    Index(None, "sequence"),
+    Index(None, "principal"),
+)
+"""Access keys of AWS clients, and tombstones of deleted ones, which have no secret. `sealed` is the secret, as a ciphertext of format 1
+under the service key for credentials. `last_used` is 0 and `last_service` empty where no use was recorded. They belong to no Region."""
 
 claims: Final = Table(
     "claims",

@@ -16,6 +16,7 @@ from hsmkms.core.errors import KeyUnavailableException
 from hsmkms.core.model import Alias, Grant, KmsKey, Scope
 from hsmkms.core.service_keys import ServiceKey
 from hsmkms.core.usage import KeyUse
+from hsmkms.server.catalog.access_key_index import AccessKeyIndex
 from hsmkms.server.catalog.grant_index import GrantIndex
 from hsmkms.server.catalog.names import SortedNames
 from hsmkms.server.catalog.rows import FROM_THE_START, AliasRow, ChangedRows, KeyRow, ServiceKeyRow, UsageRow
@@ -45,6 +46,8 @@ class View:
         self._service_keys: dict[str, ServiceKeyRow] = {}
         self._usages: dict[str, UsageRow] = {}
         self._grants = GrantIndex(monotonic)
+        self.access_keys = AccessKeyIndex()
+        """The access keys of AWS clients."""
 
     @property
     def position(self) -> int:
@@ -148,6 +151,7 @@ class View:
         self._service_keys.update({row.service_key.purpose: row for row in rows.service_keys})
         self._usages.update({row.use.key_id: row for row in rows.usages})
         self._grants.load(rows.grants)
+        self.access_keys.apply(rows.access_keys)
         self._position = rows.position
 
     def apply(self, rows: ChangedRows) -> None:
@@ -169,6 +173,7 @@ class View:
             if known_usage is None or known_usage.sequence < usage.sequence:
                 self._usages[usage.use.key_id] = usage
         self._grants.apply(rows.grants)
+        self.access_keys.apply(rows.access_keys)
         self._position = max(self._position, rows.position)
 
     def confirm(self, at: float) -> None:

@@ -7,32 +7,27 @@ an answer of ours. What happens in between is `requests`'s.
 from __future__ import annotations
 
 import asyncio
-import urllib.parse
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from hsmkms.core.errors import DependencyTimeoutException, KmsError, UnauthenticatedException, ValidationException
+from hsmkms.core.errors import KmsError, LimitExceededException, ValidationException
 from hsmkms.core.messages import OPERATIONS
 from hsmkms.core.model import Principal
+from hsmkms.server.grpc.calls import Context, address_of, principal_of, seconds_of, user_agent_of
 from hsmkms.server.grpc.status import CODES, trailers
 from hsmkms.server.identity import Authenticator
 from hsmkms.server.requests import DRAIN_POLL_S, Requests
-from hsmkms.wire import IDEMPOTENCY_METADATA, REQUEST_ID_METADATA, SERVICE
+from hsmkms.wire import IDEMPOTENCY_METADATA, MAX_MESSAGE_BYTES, REQUEST_ID_METADATA, SERVICE
 from hsmkms.wire.codec import OperationCodec, operation_codec
 
 MAX_IDEMPOTENCY_KEY: Final = 128
-DEADLINE_MARGIN_S: Final = 0.05
-"""How much earlier than its caller's deadline a request ends here, so that the error still arrives."""
-DEADLINE_MARGIN_PART: Final = 0.1
 HOLD_S: Final = 0.1
-TOO_LATE_S: Final = 0.001
-"""A request with less time left than this is not begun: nothing could be done in it, and trying would cost others theirs."""
-
-_Context = grpc.aio.ServicerContext[Any, Any]
+NO_BULKS: Final[Mapping[str, grpc.RpcMethodHandler[Any, Any]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +44,15 @@ class _Rpc:
     authenticator: Authenticator
     codec: OperationCodec
     data: bytes
-    context: _Context
+    context: Context
 
     def principal(self) -> Principal:
         """Return who the client's certificate says it is."""
-        for certificate in self.context.auth_context().get("x509_pem_cert", ()):
-            return self.authenticator.principal(certificate)
-        raise UnauthenticatedException("A client certificate is required.")
+        return principal_of(self.context, self.authenticator)
 
     def seconds(self) -> float | None:
         """Return how long the caller waits, less what the answer's way back takes."""
-        remaining = self.context.time_remaining()
-        if remaining is None:
-            return None
-        if remaining < TOO_LATE_S:
-            raise DependencyTimeoutException("The request came too late for its deadline. Give it more time.")
-        return float(max(remaining - min(DEADLINE_MARGIN_S, remaining * DEADLINE_MARGIN_PART), 0.0))
+        return seconds_of(self.context)
 
     def idempotency_key(self) -> str | None:
         """Return the key in the metadata, if there is one."""
@@ -79,6 +67,8 @@ class _Rpc:
 
     def request(self) -> Any:
         """Return the parsed message."""
+        if len(self.data) > MAX_MESSAGE_BYTES:
+            raise LimitExceededException(f"The request has {len(self.data)} bytes; {MAX_MESSAGE_BYTES} is the most.")
         try:
             message = self.codec.request_type.FromString(self.data)
         except DecodeError:
@@ -92,17 +82,25 @@ class Edge:
     Args:
         requests: Carries requests out.
         authenticator: Makes principals from certificates.
+        bulks: The handlers of batches and streams (`grpc.batches`).
     """
 
-    def __init__(self, requests: Requests, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        requests: Requests,
+        authenticator: Authenticator,
+        bulks: Mapping[str, grpc.RpcMethodHandler[Any, Any]] = NO_BULKS,
+    ) -> None:
         self._requests = requests
         self._authenticator = authenticator
+        self._bulks = bulks
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handlers for a server."""
-        return grpc.method_handlers_generic_handler(
-            SERVICE, {name: grpc.unary_unary_rpc_method_handler(self._rpc(name)) for name in OPERATIONS}
-        )
+        operations: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.unary_unary_rpc_method_handler(self._rpc(name)) for name in OPERATIONS
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, {**operations, **self._bulks})
 
     async def close(self, stop: Coroutine[Any, Any, None]) -> None:
         """Stop the server while late requests are held, then refuse those too.
@@ -120,11 +118,11 @@ class Edge:
         self._requests.release()
         await stopping
 
-    def _rpc(self, name: str) -> Callable[[bytes, _Context], Awaitable[bytes]]:
+    def _rpc(self, name: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
         codec = operation_codec(name)
 
-        async def rpc(data: bytes, context: _Context) -> bytes:
-            attempt = self._requests.attempt(name, _address(context.peer()), _user_agent(context))
+        async def rpc(data: bytes, context: Context) -> bytes:
+            attempt = self._requests.attempt(name, address_of(context.peer()), user_agent_of(context))
             try:
                 response = await self._requests.carry_out(attempt, _Rpc(self._authenticator, codec, data, context))
             except KmsError as error:
@@ -135,16 +133,3 @@ class Edge:
             return answer
 
         return rpc
-
-
-def _user_agent(context: _Context) -> str:
-    agent = next((value for key, value in context.invocation_metadata() or () if key == "user-agent"), "")
-    return agent if isinstance(agent, str) else ""
-
-
-def _address(peer: str) -> str:
-    """Return the address in what gRPC says of a peer: `ipv4:192.0.2.1:1234`, `ipv6:%5B2001:db8::1%5D:1234`, `unix:…`."""
-    family, _, rest = peer.partition(":")
-    if family not in ("ipv4", "ipv6"):
-        return peer
-    return urllib.parse.unquote(rest).rpartition(":")[0].strip("[]")

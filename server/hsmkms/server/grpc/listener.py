@@ -16,7 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from hsmkms.server.config import ConfigError, Tls
-from hsmkms.wire import MAX_MESSAGE_BYTES, SERVICE
+from hsmkms.wire import MAX_BATCH_ANSWER_BYTES, MAX_BATCH_BYTES, SERVICE
 
 HANDSHAKE_TIMEOUT_MS: Final = 5_000
 MAX_METADATA_BYTES: Final = 16 * 1024
@@ -129,8 +129,9 @@ class Listener:
             maximum_concurrent_rpcs=max_concurrent,
             options=(
                 ("grpc.so_reuseport", int(shares_port)),
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                # For batches; the edge refuses all other messages over MAX_MESSAGE_BYTES.
+                ("grpc.max_receive_message_length", MAX_BATCH_BYTES),
+                ("grpc.max_send_message_length", MAX_BATCH_ANSWER_BYTES),
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.max_concurrent_streams", MAX_STREAMS),
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from hsmkms.core.ciphertext import CKA_ID_BYTES
 from hsmkms.core.commands import SESSION_ONLY, Command, Load, Opcode, Result
@@ -20,10 +19,28 @@ BUDGET_S: Final = {
 }
 CRYPTO_BUDGET_S: Final = 5.0
 """How long a worker may spend on a cryptographic command, from when it reached the head of the pipe."""
+FURTHER_ITEM_S: Final = 0.25
+"""What each further item of a frame adds to the budget of the first: a hanging worker is found out in less than 10 s all the same."""
 SHORT_SEARCH_S: Final = 8.0
 """The same for the search of one key, which a caller waits for."""
 MAX_DEATHS: Final = 2
 """A job at whose head this many workers died is not tried again: it may be what kills them."""
+
+
+class Waiter(Protocol):
+    """Who waits for a job: an asyncio.Future, or a place in a batch."""
+
+    def done(self) -> bool:
+        """Say whether it has been told, or has gone away."""
+
+    def cancelled(self) -> bool:
+        """Say whether it has gone away."""
+
+    def set_result(self, result: Result, /) -> None:
+        """Tell it the result."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Tell it an error instead."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,21 +49,23 @@ class Job:
 
     Args:
         command: The command.
-        future: Resolved with the command's result, or with an error; cancelled when the caller is gone.
+        waiter: Is told the command's result, or an error; cancelled when the caller is gone.
         principal: Whose queue it waits in.
         keys: CKA_IDs of the backing keys it needs: only a worker that has them all may get it.
         expiry_ns: CLOCK_MONOTONIC in nanoseconds after which no worker starts it; 0 for never.
         admin: Whether it is for the admin worker.
-        deaths: How many workers died with it at the head of their pipe.
+        deaths: How many workers died with it in the frame at the head of their pipe.
+        give_way: Takes the job back when the queue is full and others go before it; without it, its caller is refused.
     """
 
     command: Command
-    future: asyncio.Future[Result]
+    waiter: Waiter
     principal: str
     keys: frozenset[bytes] = frozenset()
     expiry_ns: int = 0
     admin: bool = False
     deaths: int = 0
+    give_way: Callable[[Job], None] | None = None
 
     @property
     def budget_s(self) -> float:
@@ -56,9 +75,23 @@ class Job:
         return BUDGET_S.get(self.command.opcode, CRYPTO_BUDGET_S)
 
     @property
+    def must_be_alone(self) -> bool:
+        """Whether it gets a frame of its own: it may be what kills workers, and would take the others of its frame with it."""
+        return self.deaths > 0
+
+    @property
     def session_only(self) -> bool:
         """Whether it makes session objects only, and so may be tried again after a worker died of it."""
         return self.command.opcode in SESSION_ONLY
+
+
+def budget_s(jobs: Sequence[Job]) -> float:
+    """Return how long a worker may take for a frame of jobs, in seconds.
+
+    Args:
+        jobs: The frame's jobs, of one kind; 1 at the least.
+    """
+    return max(job.budget_s for job in jobs) + FURTHER_ITEM_S * (len(jobs) - 1)
 
 
 class FairQueue:

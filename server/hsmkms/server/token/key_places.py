@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from hsmkms.core.ciphertext import CKA_ID_BYTES
-from hsmkms.core.commands import Load, Outcome, Statistics
+from hsmkms.core.commands import Load, Outcome, Result, Statistics
 from hsmkms.core.errors import KeyUnavailableException
 from hsmkms.server.token.jobs import Job
 from hsmkms.server.token.process import WorkerProcess
@@ -90,12 +90,11 @@ class KeyPlaces:
     async def _load(self, worker: WorkerProcess, cka_ids: set[bytes]) -> None:
         loop = asyncio.get_running_loop()
         # A short question first: a worker that stands still is found out by its short budget, not by that of a search.
-        question = Job(Statistics(), loop.create_future(), "")
-        job = Job(Load(b"".join(sorted(cka_ids))), loop.create_future(), "")
-        worker.send(question)
-        worker.send(job)
+        loaded: asyncio.Future[Result] = loop.create_future()
+        worker.send(Job(Statistics(), loop.create_future(), ""))
+        worker.send(Job(Load(b"".join(sorted(cka_ids))), loaded, ""))
         with suppress(KeyUnavailableException):
-            result = await job.future
+            result = await loaded
             if result.outcome is Outcome.OK:
                 found = {result.value[i : i + CKA_ID_BYTES] for i in range(0, len(result.value), CKA_ID_BYTES)}
                 worker.keys |= found

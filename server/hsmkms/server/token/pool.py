@@ -4,8 +4,10 @@ Roles: `workers` active ones do the cryptography; one admin worker generates, de
 holds its keys, to step in at once. The keeper, one task, starts workers one after the other; the teacher gives them new keys;
 the collector fetches their counters and replaces those that have grown.
 
-A job goes to a worker that has its keys. What dies with a worker is tried once more elsewhere if it made session objects only and
-was at the head of the pipe; what stood behind the head is queued again as if nothing had happened.
+A job goes to a worker that has its keys. Jobs of one kind that wait for the same worker share a frame. What dies with a worker is tried
+once more elsewhere if it made session objects only and was in the frame at the head of the pipe; what stood behind the head is queued
+again as if nothing had happened. Whatever a worker died with gets a frame of its own then, so that what kills workers is told
+from what only shared a frame with it.
 
 Belongs to one event loop.
 """
@@ -28,6 +30,7 @@ from hsmkms.core.errors import (
     KMSInternalException,
     ThrottlingException,
 )
+from hsmkms.core.frames import MAX_ITEMS, FrameError
 from hsmkms.core.startup import TokenDescription, WorkerSettings
 from hsmkms.core.statistics import WorkerStatistics
 from hsmkms.server.token.jobs import MAX_DEATHS, FairQueue, Job
@@ -141,23 +144,53 @@ class TokenPool:
         needed = frozenset(keys)
         for cka_id in needed - self.keys.known:
             await self.keys.require(cka_id)
-        job = Job(command, asyncio.get_running_loop().create_future(), principal, needed, expiry_ns, admin)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        job = Job(command, future, principal, needed, expiry_ns, admin)
         queue = self._admin_queue if admin else self._queue
-        displaced = queue.push(job)
-        if displaced is not None:
-            _fail(displaced, ThrottlingException("The service is busy. Try again later."))
+        self._push(queue, job)
         self._dispatch()
+        # The loop's clock is CLOCK_MONOTONIC; a timer for each job costs less than asyncio.timeout.
+        timer = loop.call_at(expiry_ns / 1e9, _expire, job) if expiry_ns else None
         try:
-            async with asyncio.timeout(_seconds_until(expiry_ns)):
-                result = await job.future
-        except TimeoutError:
-            raise DependencyTimeoutException("The token did not answer in time. Try again.") from None
+            result = await future
+        except DependencyTimeoutException:
+            queue.discard(job)
+            raise
         finally:
-            if not job.future.done() or job.future.cancelled():
+            if timer is not None:
+                timer.cancel()
+            if not future.done() or future.cancelled():
                 queue.discard(job)
         if result.outcome is Outcome.KEY_NOT_LOADED:
             self.keys.doubt(needed)
         return result
+
+    def post(self, jobs: Iterable[Job]) -> None:
+        """Queue jobs whose waiters are told by and by. Never waits.
+
+        Args:
+            jobs: Jobs for crypto workers. Their keys are known (`keys.require`); their expiry is their waiters' affair.
+        """
+        for job in jobs:
+            if self._down or self._closing:
+                _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail=self._down or "the service is stopping"))
+            else:
+                self._push(self._queue, job)
+        self._dispatch()
+
+    def withdraw(self, job: Job) -> None:
+        """Take a job out of the queue, if it is still there: nobody waits for it."""
+        self._queue.discard(job)
+
+    def _push(self, queue: FairQueue, job: Job) -> None:
+        displaced = queue.push(job)
+        if displaced is None:
+            return
+        if displaced.give_way is not None:
+            displaced.give_way(displaced)
+        else:
+            _fail(displaced, ThrottlingException("The service is busy. Try again later."))
 
     @property
     def queued(self) -> int:
@@ -208,8 +241,21 @@ class TokenPool:
     # Who gets what
 
     def _dispatch(self) -> None:
-        for worker in sorted(self.roster.active, key=lambda worker: worker.in_flight):
-            self._fill(worker, self._queue, worker.keys.issuperset)
+        workers = [worker for worker in self.roster.active if worker.has_room] if self._queue else []
+        while workers and self._queue:
+            # In turn, and to each its share of what waits: none goes without while another's pipe is filled.
+            worker = min(workers, key=lambda worker: worker.items_in_flight)
+            idle = sum(not worker.in_flight for worker in workers)
+            share = -(-len(self._queue) // (idle or len(workers)))
+            # A worker that is at something gets a frame beside it if that is a full one. Else what waits is joined by what comes
+            # meanwhile, and goes when the worker answers: many small frames would cost the front more than their items.
+            is_worth_it = not worker.in_flight or share >= worker.frame_room
+            if (
+                not is_worth_it
+                or not self._send_next(worker, self._queue, worker.keys.issuperset, share)
+                or not worker.has_room
+            ):
+                workers.remove(worker)
         if self._queue and self.roster.spare is not None:
             spare = self.roster.spare
             elsewhere = [worker.keys for worker in self.roster.active]
@@ -223,12 +269,28 @@ class TokenPool:
             self._fill(admin, self._admin_queue, lambda _: admin.in_flight == 0)
 
     def _fill(self, worker: WorkerProcess, queue: FairQueue, serves: Callable[[frozenset[bytes]], bool]) -> None:
-        while worker.has_room and len(queue):
-            job = queue.pop(lambda job: serves(job.keys))
-            if job is None:
-                return
-            if not job.future.done():
-                worker.send(job)
+        while worker.has_room and self._send_next(worker, queue, serves, MAX_ITEMS):
+            pass
+
+    def _send_next(
+        self, worker: WorkerProcess, queue: FairQueue, serves: Callable[[frozenset[bytes]], bool], most: int
+    ) -> bool:
+        """Send a worker one frame of what comes next, `most` jobs at the most; return whether there was any."""
+        first = queue.pop(lambda job: serves(job.keys))
+        if first is None:
+            return False
+        jobs = [first]
+        if first.session_only and not first.must_be_alone:
+            opcode = first.command.opcode
+            for _ in range(min(most, worker.frame_room) - 1):
+                job = queue.pop(lambda job: job.command.opcode is opcode and not job.must_be_alone and serves(job.keys))
+                if job is None:
+                    break
+                jobs.append(job)
+        wanted = [job for job in jobs if not job.waiter.done()]
+        if wanted:
+            _send(worker, wanted)
+        return True
 
     # Workers come and go
 
@@ -273,10 +335,7 @@ class TokenPool:
                 "token worker gone", worker=worker.name, reason=reason, why=worker.killed_because, jobs=len(jobs)
             )
             self._observer.worker_ended(worker.name, reason)
-        waiting = [job for job in jobs if not job.future.done()]
-        if waiting and waiting[0] is jobs[0] and not worker.retiring:
-            waiting[0].deaths += 1
-        for job in reversed(waiting):
+        for job in reversed([job for job in jobs if not job.waiter.done()]):
             self._take_back(job)
         self._step_in()
         if not self.roster.active and self._refusals >= MAX_LOGIN_REFUSALS:
@@ -381,11 +440,11 @@ class TokenPool:
             if not worker.is_usable:
                 continue
             # Sent whether or not the pipe has room: under full load it never has, and that is when workers grow.
-            job = Job(Statistics(), asyncio.get_running_loop().create_future(), "")
-            worker.send(job)
+            counted: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+            worker.send(Job(Statistics(), counted, ""))
             with suppress(TimeoutError, KeyUnavailableException):
                 async with asyncio.timeout(KEEPER_INTERVAL_S):
-                    result = await job.future
+                    result = await counted
                     if result.outcome is Outcome.OK:
                         self._grown(worker, WorkerStatistics.from_json(result.value))
 
@@ -406,10 +465,22 @@ class TokenPool:
             task.add_done_callback(lambda _: self.roster.retiring.discard(worker))
 
 
+def _send(worker: WorkerProcess, jobs: list[Job]) -> None:
+    """Send jobs in one frame; where they do not fit, each in its own, and refuse what fits into none."""
+    try:
+        worker.send(*jobs)
+    except FrameError as error:
+        if len(jobs) == 1:
+            _fail(jobs[0], KMSInternalException("An internal error occurred.", detail=f"no frame: {error}"))
+            return
+        for job in jobs:
+            _send(worker, [job])
+
+
 def _fail(job: Job, error: Exception) -> None:
-    if not job.future.done():
-        job.future.set_exception(error)
+    if not job.waiter.done():
+        job.waiter.set_exception(error)
 
 
-def _seconds_until(expiry_ns: int) -> float | None:
-    return None if not expiry_ns else max(0.0, (expiry_ns - time.monotonic_ns()) / 1e9)
+def _expire(job: Job) -> None:
+    _fail(job, DependencyTimeoutException("The token did not answer in time. Try again."))

@@ -132,6 +132,14 @@ class WorkerToken:
         keys = [command.source.cka_id, command.destination.cka_id]
         return value_of(await self._pool.submit(command, principal=SERVICE, keys=keys))
 
+    async def service_encrypt(self, command: Encrypt) -> bytes:
+        """Return the body of the ciphertext, for the service's own purposes."""
+        return value_of(await self._pool.submit(command, principal=SERVICE, keys=[command.destination.cka_id]))
+
+    async def service_decrypt(self, command: Decrypt) -> bytes:
+        """Return the plaintext, for the service's own purposes."""
+        return value_of(await self._pool.submit(command, principal=SERVICE, keys=[command.source.cka_id]))
+
     async def generate_backing_key(self, cka_id: bytes, suite: Suite) -> bytes:
         """Generate a backing key anew and return its canary; at least one worker can use it then.
 

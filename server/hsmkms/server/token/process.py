@@ -1,7 +1,8 @@
 """One token worker as the front sees it: a process, a socket, and the frames that are under way.
 
 Frames are answered in the order they were sent, so the oldest unanswered one is the one the worker is at: the head. The time that
-counts for the watchdog is the time since a frame became the head.
+counts for the watchdog is the time since a frame became the head. A frame holds several jobs of one kind where several wait. How much
+is in the pipe is bounded by the time that it takes this worker: about `WORK_IN_PIPE_S`, by what it needed for each item lately.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -22,6 +24,7 @@ import structlog
 from hsmkms.core.commands import Command, Outcome, Result, Start
 from hsmkms.core.frames import (
     LENGTH,
+    MAX_ITEMS,
     MAX_RESPONSE_BYTES,
     FrameError,
     Request,
@@ -30,10 +33,20 @@ from hsmkms.core.frames import (
     frame_length,
 )
 from hsmkms.core.startup import TokenDescription, WorkerSettings
-from hsmkms.server.token.jobs import Job
+from hsmkms.server.token.jobs import Job, budget_s
 
 MAX_FRAMES: Final = 4
 """Most frames in a worker's pipe: enough to keep it busy, few enough that a deadline or a death costs little."""
+MAX_ITEMS_IN_PIPE: Final = 32
+WORK_IN_PIPE_S: Final = 0.005
+FIRST_ITEM_S: Final = 0.0003
+"""What an item is taken to need before the first one was measured."""
+FASTER_WEIGHT: Final = 0.2
+SLOWER_WEIGHT: Final = 0.02
+"""How much of the newest measurement goes into the average of what an item needs. Slow ones count for less: for the most part they say
+that the processors were busy with something else."""
+TOO_FAST_S: Final = 0.00002
+"""An item that seems to have needed less was answered together with the frame before it."""
 EXIT_WAIT_S: Final = 2.0
 
 _log = structlog.get_logger(__name__)
@@ -51,6 +64,12 @@ class WorkerStartError(Exception):
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    number: int
+    jobs: tuple[Job, ...]
 
 
 class WorkerProcess(asyncio.Protocol):
@@ -74,7 +93,11 @@ class WorkerProcess(asyncio.Protocol):
         self.killed_because = ""
         self._answered = answered
         self._lost = lost
-        self._jobs: deque[tuple[int, Job]] = deque()
+        self._frames: deque[_Frame] = deque()
+        self.items_in_flight = 0
+        """Jobs sent and not answered."""
+        self._has_none = asyncio.Event()
+        self._item_s = FIRST_ITEM_S
         self._head_since = 0.0
         self._number = 0
         self._buffer = bytearray()
@@ -92,17 +115,27 @@ class WorkerProcess(asyncio.Protocol):
     @property
     def in_flight(self) -> int:
         """Frames sent and not answered."""
-        return len(self._jobs)
+        return len(self._frames)
 
     @property
     def commands(self) -> list[Command]:
         """The commands sent and not answered, the one that the worker is at first."""
-        return [job.command for _, job in self._jobs]
+        return [job.command for frame in self._frames for job in frame.jobs]
 
     @property
     def has_room(self) -> bool:
         """Whether another frame may be sent."""
-        return len(self._jobs) < MAX_FRAMES and self.is_usable
+        return len(self._frames) < MAX_FRAMES and self.is_usable and self.items_in_flight < self._items_allowed
+
+    @property
+    def frame_room(self) -> int:
+        """How many items the next frame may have, 1 at the least: two frames fill the pipe, so that the worker never waits for one."""
+        allowed = self._items_allowed
+        return max(1, min(MAX_ITEMS, allowed // 2, allowed - self.items_in_flight))
+
+    @property
+    def _items_allowed(self) -> int:
+        return max(MAX_FRAMES, min(MAX_ITEMS_IN_PIPE, int(WORK_IN_PIPE_S / self._item_s)))
 
     @property
     def is_usable(self) -> bool:
@@ -149,10 +182,10 @@ class WorkerProcess(asyncio.Protocol):
         finally:
             theirs.close()
         await loop.create_connection(lambda: self, sock=ours)
-        job = Job(Start(settings.to_json()), loop.create_future(), "")
-        self.send(job)
+        started: asyncio.Future[Result] = loop.create_future()
+        self.send(Job(Start(settings.to_json()), started, ""))
         try:
-            result = await job.future
+            result = await started
         except BaseException:
             # Not by a signal: SoftHSM writes token.object anew at each login, and one who dies in it leaves an empty file, no token.
             await self.stop()
@@ -164,23 +197,31 @@ class WorkerProcess(asyncio.Protocol):
         self.keys = {bytes.fromhex(cka_id) for cka_id in description.cka_ids}
         return description
 
-    def send(self, job: Job) -> None:
-        """Send a job's frame.
+    def send(self, *jobs: Job) -> None:
+        """Send jobs in one frame.
+
+        Args:
+            jobs: 1 to 16, whose commands are of one kind.
 
         Raises:
-            FrameError: the command does not fit into a frame.
+            FrameError: the commands do not fit into a frame; nothing was sent.
         """
-        self._number += 1
-        frame = encode_request(Request(self._number, job.expiry_ns, (job.command,)))
-        if not self._jobs:
+        number = self._number + 1
+        frame = encode_request(
+            Request(number, tuple([job.expiry_ns for job in jobs]), tuple([job.command for job in jobs]))
+        )
+        self._number = number
+        if not self._frames:
             self._head_since = time.monotonic()
-        self._jobs.append((self._number, job))
+        self._frames.append(_Frame(number, jobs))
+        self.items_in_flight += len(jobs)
+        self._has_none.clear()
         if self._transport is not None and not self._gone:
             self._transport.write(frame)
 
     def overdue(self, now: float) -> bool:
         """Say whether the head has been the head for longer than its budget; `now` is a time of `time.monotonic`."""
-        return bool(self._jobs) and now - self._head_since > self._jobs[0][1].budget_s
+        return bool(self._frames) and now - self._head_since > budget_s(self._frames[0].jobs)
 
     def kill(self, why: str) -> None:
         """End the process at once; `lost` is called when it is gone."""
@@ -199,9 +240,10 @@ class WorkerProcess(asyncio.Protocol):
     async def finish(self) -> None:
         """Let the worker answer what it was sent, within the time it may take for that, then end it."""
         self.retiring = True
-        waiting = [job.future for _, job in self._jobs]
-        if waiting:
-            await asyncio.wait(waiting, timeout=sum(job.budget_s for _, job in self._jobs))
+        if self._frames:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(sum(budget_s(frame.jobs) for frame in self._frames)):
+                    await self._has_none.wait()
         await self.stop()
 
     async def stop(self) -> None:
@@ -229,13 +271,14 @@ class WorkerProcess(asyncio.Protocol):
         buffer += data
         position = 0
         try:
-            while len(buffer) - position >= LENGTH.size:
-                length = frame_length(bytes(buffer[position : position + LENGTH.size]), MAX_RESPONSE_BYTES)
-                end = position + LENGTH.size + length
-                if len(buffer) < end:
-                    break
-                self._take(bytes(buffer[position + LENGTH.size : end]))
-                position = end
+            with memoryview(buffer) as view:
+                while len(view) - position >= LENGTH.size:
+                    length = frame_length(bytes(view[position : position + LENGTH.size]), MAX_RESPONSE_BYTES)
+                    end = position + LENGTH.size + length
+                    if len(view) < end:
+                        break
+                    self._take(bytes(view[position + LENGTH.size : end]))
+                    position = end
         except FrameError as error:
             self.kill(f"sent no frame: {error}")
             return
@@ -245,18 +288,35 @@ class WorkerProcess(asyncio.Protocol):
 
     def _take(self, body: bytes) -> None:
         response = decode_response(body)
-        if not self._jobs or self._jobs[0][0] != response.number or len(response.results) != 1:
+        results = response.results
+        if not self._frames or self._frames[0].number != response.number:
             raise FrameError("an answer to nothing that was asked")
-        _, job = self._jobs.popleft()
-        self._head_since = time.monotonic()
+        jobs = self._frames[0].jobs
+        if not results or len(results) > len(jobs) or (len(results) < len(jobs) and not response.retiring):
+            raise FrameError(f"{len(results)} answers to {len(jobs)} items")
+        self._frames.popleft()
+        self.items_in_flight -= len(jobs)
+        self._measure(jobs)
         self.retiring = self.retiring or response.retiring
-        result = response.results[0]
-        if response.retiring and result.outcome is Outcome.FAILED and job.session_only:
-            # The worker gives itself up over this one: it is tried again like a job that a worker died of.
-            job.deaths += 1
-            self._given_up.append(job)
-        elif not job.future.done():
-            job.future.set_result(result)
+        self._given_up += jobs[len(results) :]  # not started: they are queued again as if nothing had happened
+        for job, result in zip(jobs, results, strict=False):
+            if response.retiring and result.outcome is Outcome.FAILED and job.session_only:
+                # The worker gives itself up over this one: it is tried again like a job that a worker died of.
+                job.deaths += 1
+                self._given_up.append(job)
+            elif not job.waiter.done():
+                job.waiter.set_result(result)
+        if not self._frames:
+            self._has_none.set()
+
+    def _measure(self, jobs: tuple[Job, ...]) -> None:
+        """Note how long the head took; the next frame is the head now."""
+        now = time.monotonic()
+        item_s = (now - self._head_since) / len(jobs)
+        if jobs[0].session_only and item_s > TOO_FAST_S:
+            difference = item_s - self._item_s
+            self._item_s += difference * (FASTER_WEIGHT if difference < 0 else SLOWER_WEIGHT)
+        self._head_since = now
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the jobs that are left (asyncio calls this)."""
@@ -264,13 +324,18 @@ class WorkerProcess(asyncio.Protocol):
         if self._gone:
             return
         self._gone = True
-        jobs = [*self._given_up, *(job for _, job in self._jobs)]
-        self._jobs.clear()
+        if self._frames and not self.retiring:
+            for job in self._frames[0].jobs:  # which of them it was at is not known
+                job.deaths += 1
+        jobs = [*self._given_up, *(job for frame in self._frames for job in frame.jobs)]
+        self._frames.clear()
+        self.items_in_flight = 0
+        self._has_none.set()
         starting = [job for job in jobs if isinstance(job.command, Start)]
         for job in starting:
-            if not job.future.done():
+            if not job.waiter.done():
                 detail = self.killed_because or "the token worker ended while it started: see the lines before this one"
-                job.future.set_result(Result(Outcome.UNAVAILABLE, detail.encode()))
+                job.waiter.set_result(Result(Outcome.UNAVAILABLE, detail.encode()))
         self._lost(self, [job for job in jobs if job not in starting])
 
 

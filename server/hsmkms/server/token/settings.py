@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.startup import TokenDescription, WorkerSettings
 from hsmkms.server.config import ConfigError, Token
 from hsmkms.server.token.pool import PoolSettings
+
+_NEEDED_FOR_DIRECT: Final = ("created_objects", "readable_objects")
 
 
 def worker_settings(token: Token) -> WorkerSettings:
@@ -44,3 +48,8 @@ def suite_of(description: TokenDescription) -> Suite:
         f"token: {description.token_label} cannot derive by CKM_AES_CBC_ENCRYPT_DATA, the one derivation of this version; "
         f"`hsm-kms token info` shows what it can do"
     )
+
+
+def seals_directly(description: TokenDescription) -> bool:
+    """Say whether plaintexts may go in and out of the token as objects (mode DIRECT)."""
+    return all(description.capabilities.get(name) for name in _NEEDED_FOR_DIRECT)
