@@ -149,6 +149,8 @@ command -v softhsm2-util >/dev/null || missing+=(softhsm2)
 if [ "$kind" = test ] || [ "$kind" = long ]; then
   compgen -G '/usr/lib*/*/pkcs11-spy.so' >/dev/null || compgen -G '/usr/lib*/pkcs11-spy.so' >/dev/null || missing+=(opensc)
   compgen -G '/usr/lib*/*/libsoftokn3.so' >/dev/null || compgen -G '/usr/lib*/*/nss/libsoftokn3.so' >/dev/null || missing+=(libnss3)
+  command -v certutil >/dev/null || missing+=(libnss3-tools)
+  printf '#include <dlfcn.h>\n' | gcc -fsyntax-only -x c - 2>/dev/null || missing+=(gcc libc6-dev)
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 fi
 if [ "$kind" = long ]; then

@@ -95,6 +95,16 @@ def test_one_call_that_comes_again():
     guard.require_one_call(sender("1", "a"))
 
 
+def test_the_refusal_says_how_long_the_second_lasts():
+    clock = Clock()
+    clock.us = NOW_US - NOW_US % 1_000_000 + 250_000
+    guard = Repetitions(clock)
+    guard.require_one_call(sender("1", "a"))
+    with pytest.raises(ThrottlingException) as refused:
+        guard.require_one_call(sender("1", "b"))
+    assert refused.value.retry_delay_s == 0.75
+
+
 def test_calls_are_forgotten_when_their_signatures_are_stale_or_there_are_too_many(monkeypatch):
     monkeypatch.setattr(repetitions, "MAX_REMEMBERED", 3)
     clock = Clock()

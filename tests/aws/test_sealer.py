@@ -25,7 +25,7 @@ class ServiceToken:
 
     def __init__(self, token):
         self.token = token
-        self.seals_directly = token.seals_directly
+        self.features = token.features
 
     async def service_encrypt(self, command):
         return await self.token.encrypt(call_of(), command)

@@ -91,6 +91,27 @@ def test_it_does_what_a_client_does(aws: Cli, service: Service, nobody: AccessKe
         )
         aws.shell("aws kms decrypt --ciphertext-blob fileb://ExampleEncryptedFile --encryption-context tenant=blue")
         did("rotate")
+        pair = aws.ok(*new, "--key-spec", "RSA_2048", "--key-usage", "ENCRYPT_DECRYPT")
+        (aws.folder / "ShortPlaintextFile").write_bytes(bytes(range(32)))
+        aws.shell(
+            f"aws kms encrypt --key-id {source} --plaintext fileb://ShortPlaintextFile --encryption-context tenant=blue "
+            "--query CiphertextBlob --output text | base64 --decode > ShortEncryptedFile"
+        )
+        aws.shell(
+            "aws kms re-encrypt --ciphertext-blob fileb://ShortEncryptedFile --source-encryption-context tenant=blue "
+            f"--destination-key-id {pair} --destination-encryption-algorithm RSAES_OAEP_SHA_1 "
+            "--query CiphertextBlob --output text | base64 --decode > RsaEncryptedFile"
+        )
+        aws.shell(
+            f"aws kms re-encrypt --ciphertext-blob fileb://RsaEncryptedFile --source-key-id {pair} "
+            f"--source-encryption-algorithm RSAES_OAEP_SHA_1 --destination-key-id {destination} "
+            "--destination-encryption-context tenant=green --query CiphertextBlob --output text | base64 --decode > BackFile"
+        )
+        aws.shell(
+            "aws kms decrypt --ciphertext-blob fileb://BackFile --encryption-context tenant=green "
+            "--query Plaintext --output text | base64 --decode | cmp - ShortPlaintextFile"
+        )
+        did("re-encrypt RSA")
         denied = Cli(service, nobody, aws.folder).run("kms", "describe-key", "--key-id", source)
         assert denied.returncode != 0
         assert (

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from hsmkms.core import aws_json
 from hsmkms.core.errors import BY_CODE, UnsupportedOperationException
+from hsmkms.core.material_messages import GenerateDataKeyPairRequest
 from hsmkms.core.members import aws_name
 from hsmkms.core.messages import (
     OPERATIONS,
     CreateGrantRequest,
-    CreateKeyRequest,
     DecryptRequest,
     Empty,
     EncryptRequest,
@@ -84,7 +84,7 @@ def messages(kind: type, *, is_request: bool) -> st.SearchStrategy[Any]:
 
 
 def as_boto_has_it(message: Any) -> dict[str, Any]:
-    """A message as a user of boto3 writes it, and as boto3 shows it."""
+    """A message as a user of boto3 writes it, and as boto3 shows it: without lists of algorithms that the key has none of."""
 
     def convert(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
@@ -98,7 +98,9 @@ def as_boto_has_it(message: Any) -> dict[str, Any]:
     return {
         aws_name(field.name): convert(value)
         for field in dataclasses.fields(message)
-        if (value := getattr(message, field.name)) is not None and value != {}
+        if (value := getattr(message, field.name)) is not None
+        and value != {}
+        and not (value == () and field.name.endswith("_algorithms"))
     }
 
 
@@ -221,7 +223,7 @@ def test_a_whole_number_may_have_a_fraction_of_nothing() -> None:
     ("kind", "document"),
     [
         (DecryptRequest, {"Recipient": {"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256"}}),
-        (CreateKeyRequest, {"CustomerMasterKeySpec": "RSA_2048"}),
+        (GenerateDataKeyPairRequest, {"Recipient": {}}),
         (CreateGrantRequest, {"Constraints": {"SourceArn": "arn:aws:s3:::b"}}),
         (ListKeysRequest, {"ResourceOwners": ["AWS"]}),
     ],

@@ -61,34 +61,27 @@ DIFFERENCES = (
         "absent",
         "no AWS service calls on anybody's behalf",
     ),
-    Difference(("CreateKeyRequest.CustomerMasterKeySpec", "KeyMetadata.CustomerMasterKeySpec"), "absent", "KeySpec has replaced it"),
     Difference(
-        ("CreateKeyRequest.XksKeyId", "KeyMetadata.XksKeyConfiguration", "KeyMetadata.CloudHsmClusterId", "KeyMetadata.CustomKeyStoreId"),
+        ("KeyMetadata.CustomerMasterKeySpec", "GetPublicKeyResponse.CustomerMasterKeySpec"), "absent", "KeySpec has replaced it"
+    ),
+    Difference(
+        ("KeyMetadata.XksKeyConfiguration", "KeyMetadata.CloudHsmClusterId", "KeyMetadata.CustomKeyStoreId"),
         "absent",
         "custom key stores do not apply",
     ),
     Difference(("KeyMetadata.MultiRegionConfiguration",), "absent", "multi-Region keys do not apply"),
     Difference(
-        (
-            "KeyMetadata.SigningAlgorithms", "KeyMetadata.MacAlgorithms", "KeyMetadata.KeyAgreementAlgorithms",
-            "KeyMetadata.EncapsulationAlgorithms",
-        ),
+        ("KeyMetadata.EncapsulationAlgorithms", "GetPublicKeyResponse.EncapsulationAlgorithms"),
         "absent",
-        "no key of this service signs, authenticates, agrees or encapsulates yet",
-    ),
-    Difference(
-        (
-            "KeyMetadata.ValidTo", "KeyMetadata.ExpirationModel", "RotationsListEntry.ValidTo", "RotationsListEntry.ExpirationModel",
-            "RotationsListEntry.KeyMaterialDescription", "RotationsListEntry.ImportState",
-        ),
-        "absent",
-        "they belong to imported key material",
+        "there are no ML-KEM keys",
     ),
     Difference(
         (
             "DecryptRequest.Recipient", "DecryptResponse.CiphertextForRecipient", "GenerateDataKeyRequest.Recipient",
             "GenerateDataKeyResponse.CiphertextForRecipient", "GenerateRandomRequest.Recipient",
-            "GenerateRandomResponse.CiphertextForRecipient",
+            "GenerateRandomResponse.CiphertextForRecipient", "GenerateDataKeyPairRequest.Recipient",
+            "GenerateDataKeyPairResponse.CiphertextForRecipient", "DeriveSharedSecretRequest.Recipient",
+            "DeriveSharedSecretResponse.CiphertextForRecipient",
         ),
         "absent",
         "no attested enclaves are behind this service",
@@ -102,12 +95,6 @@ DIFFERENCES = (
     ),
     Difference(("CreateGrantRequest.Operations",), "min 1, AWS none", "a grant of nothing is a mistake"),
     Difference(("CreateGrantRequest.Operations[]",), "without Decapsulate, Encapsulate", "there are no ML-KEM keys"),
-    Difference(("CreateKeyRequest.KeyUsage",), "without ENCAPSULATE_DECAPSULATE", "there are no ML-KEM keys"),
-    Difference(
-        ("CreateKeyRequest.KeySpec",),
-        "min 1, AWS none; max 64, AWS none; any text",
-        "UnsupportedOperationException says more than that a value is not in a list",
-    ),
     Difference(
         ("CreateKeyRequest.Policy", "PutKeyPolicyRequest.Policy"),
         "max 32768, AWS 131072",

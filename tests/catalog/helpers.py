@@ -149,6 +149,11 @@ class Object:
     value: bytes
 
 
+def canary_of(found: Object) -> bytes:
+    """What an object makes, as far as these tests' tokens go."""
+    return (hashlib.sha256(found.value).digest() * 2)[:CANARY_BYTES]
+
+
 @dataclass
 class Token:
     """A token in memory, as one deployment's workers use it.
@@ -182,10 +187,18 @@ class Token:
         self.objects.append(Object(cka_id, self.label, hashlib.sha256(self.label + bytes([self.made])).digest()))
         return self.canary(cka_id)
 
+    async def destroy_backing_keys(self, cka_id: bytes) -> int:
+        self._require()
+        own = [found for found in self.objects if (found.cka_id, found.label) == (cka_id, self.label)]
+        for found in own:
+            self.objects.remove(found)
+            self.destroyed.append(found)
+        return len(own)
+
     def canary(self, cka_id: bytes) -> bytes:
         """What the one object of that id makes; as on a token, two objects of one id are an error to whoever uses them."""
         (found,) = [found for found in self.objects if (found.cka_id, found.label) == (cka_id, self.label)]
-        return (hashlib.sha256(found.value).digest() * 2)[:CANARY_BYTES]
+        return canary_of(found)
 
     def _require(self) -> None:
         if self.gone:

@@ -85,7 +85,7 @@ async def test_a_claim_is_held_by_one_process_until_it_ends(path):
     async with running(path) as one:
         async with running(path) as other:
             begun = await other.changes.begin_key(same, new_key())
-            with pytest.raises(KeyUnavailableException, match="Another request is creating"):
+            with pytest.raises(KeyUnavailableException, match="Another request is working"):
                 await one.changes.begin_key(same, new_key())
             with pytest.raises(ConflictException):
                 await one.take_up_creation(begun, Clocks().us * 2)
@@ -139,7 +139,12 @@ async def test_a_service_key_that_two_fronts_need_at_their_first_start_is_made_b
 
 
 def test_every_service_key_is_one_that_a_rebuilt_catalog_knows():
-    made = (service_keys.SERVICE_KEY, service_keys.AUDIT_KEY, service_keys.CREDENTIALS_KEY)
+    made = (
+        service_keys.SERVICE_KEY,
+        service_keys.AUDIT_KEY,
+        service_keys.IMPORT_KEY,
+        service_keys.CREDENTIALS_KEY,
+    )
     assert sorted(PURPOSES) == sorted(made)
 
 

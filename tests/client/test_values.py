@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import pytest
 
@@ -23,6 +24,7 @@ CONSTRAINTS = Form(Kind.STRUCTURE, GrantConstraints)
         (bytes | None, Form(Kind.BLOB)),
         (int | None, Form(Kind.INTEGER)),
         (bool | None, Form(Kind.BOOLEAN)),
+        (datetime | None, Form(Kind.TIME)),
         (Mapping[str, str], MAP),
         (tuple[str, ...], LIST),
         (tuple[Tag, ...], TAGS),
@@ -40,6 +42,10 @@ def test_the_form_follows_from_the_type(annotation, form):
         (Form(Kind.INTEGER), "32", 32),
         (Form(Kind.INTEGER), "-1", -1),
         (Form(Kind.BOOLEAN), False, False),
+        (Form(Kind.TIME), "2027-01-31T12:00:00Z", datetime(2027, 1, 31, 12, tzinfo=UTC)),
+        (Form(Kind.TIME), "2027-01-31T12:00:00", datetime(2027, 1, 31, 12, tzinfo=UTC)),
+        (Form(Kind.TIME), "2027-01-31T12:00:00+02:00", datetime(2027, 1, 31, 10, tzinfo=UTC)),
+        (Form(Kind.TIME), "1700000000.5", datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC)),
         (Form(Kind.BLOB), "AAEC", b"\0\1\2"),
         (Form(Kind.BLOB), "AA\nEC\n", b"\0\1\2"),
         (Form(Kind.BLOB), "", b""),
@@ -133,3 +139,9 @@ def test_standard_input_is_read_up_to_a_limit(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(ValueProblem, match="closed"):
         read_value(Form(Kind.BLOB), "-")
+
+
+@pytest.mark.parametrize("typed", ["tomorrow", "", "2027-13-01", "1" * 30, "99999999999999"])
+def test_what_is_no_time_is_refused(typed):
+    with pytest.raises(ValueProblem, match="is no time"):
+        read_value(Form(Kind.TIME), typed)

@@ -1,4 +1,4 @@
-"""One service with an AWS endpoint for all SDKs; each makes keys of its own."""
+"""One service with an AWS endpoint for all SDKs; each makes keys of its own. Its token is NSS softokn, which has RSAES_OAEP_SHA_256."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from support.aws import AccessKey, boto_client, make_access_key
+from support.nss import make_nss_token
 from support.service import Person, Service, make_deployment, running
 
 NOBODY = Person("nobody", policy=None)
@@ -19,7 +19,8 @@ NOBODY = Person("nobody", policy=None)
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service."""
     folder = tmp_path_factory.mktemp("clients")
-    with running(make_deployment(folder, people=(NOBODY,), aws={"address": "127.0.0.1:0"})) as service:
+    token = make_nss_token(folder / "nss")
+    with running(make_deployment(folder, token=token, people=(NOBODY,), aws={"address": "127.0.0.1:0"})) as service:
         yield service
 
 
@@ -42,12 +43,7 @@ def kms(service: Service, operator: AccessKey) -> Any:
 
 
 @pytest.fixture(scope="session")
-def rsa_key_id(kms: Any) -> str | None:
-    """An RSA key, or None where the service has none: then the table of clients says so by what it does not name."""
-    try:
-        made: str = kms.create_key(KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
-    except ClientError as refused:
-        if refused.response["Error"]["Code"] != "UnsupportedOperationException":
-            raise
-        return None
+def rsa_key_id(kms: Any) -> str:
+    """An RSA key."""
+    made: str = kms.create_key(KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
     return made

@@ -78,7 +78,7 @@ def test_it_does_what_a_client_does(
     kms: Any,
     operator: AccessKey,
     nobody: AccessKey,
-    rsa_key_id: str | None,
+    rsa_key_id: str,
     tmp_path: Path,
 ) -> None:
     runner = Runner(program, service, tmp_path)
@@ -88,7 +88,7 @@ def test_it_does_what_a_client_does(
             program.client, program.version, "make test-long", lambda: protocol(tap.headers("content-type"))
         ) as did,
     ):
-        steps = iter(runner.run(operator, "steps", *([rsa_key_id] if rsa_key_id else [])))
+        steps = iter(runner.run(operator, "steps", rsa_key_id))
         step, both = next(steps)
         source, destination = both.split()
         assert step == "create"
@@ -116,9 +116,8 @@ def test_it_does_what_a_client_does(
         missing = f"Alias arn:aws:kms:{REGION}:{ACCOUNT}:alias/nobody-has-this is not found."
         error = next(steps)
         assert error == ("error", missing)
-        if rsa_key_id:
-            assert next(steps) == ("RSA", LETTER)
-            did("re-encrypt RSA")
+        assert next(steps) == ("RSA", LETTER)
+        did("re-encrypt RSA")
         assert list(steps) == []
         ((step, denied),) = runner.run(nobody, "deny", source, url=tap.url)
         assert step == "deny"

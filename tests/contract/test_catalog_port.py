@@ -24,7 +24,7 @@ from hsmkms.core.model import (
     RotationType,
     Tag,
 )
-from hsmkms.core.ports import Mutation
+from hsmkms.core.ports import Import, Mutation
 from hsmkms.server.catalog import open_catalog
 from support.simulated_catalog import DAY_US, PARTITION, START_US, SimulatedCatalog, SimulatedClock
 from support.simulator import ALICE, OTHER_SCOPE, SCOPE
@@ -541,3 +541,180 @@ async def test_500_grants_to_one_principal_on_one_key(catalog):
     await catalog.grant(new_grant(key, 501, grantee_principal=ALICE.arn))
     await catalog.end(new_grant(key, 0))
     await catalog.grant(new_grant(key, 500))
+
+
+# Imported material
+
+
+def external_key(number=1, **values):
+    return new_key(number, state=KeyState.PENDING_IMPORT, origin=Origin.EXTERNAL, backing_keys={}, **values)
+
+
+async def external(catalog, number=1, **values):
+    key = external_key(number, **values)
+    await catalog.changes.create_key_without_material(mutation_of(), key, b"answer")
+    return catalog.now(key)
+
+
+async def import_into(catalog, key, canary=CANARY, mutation=None, **values):
+    imported = Import(**({"version": 1, "suite": SUITE, "expiry": None, "description": None} | values))
+    mutation = mutation or mutation_of("ImportKeyMaterial")
+    begun = await catalog.changes.begin_import(mutation, key, imported)
+    return await catalog.changes.finish_import(mutation, begun, imported, canary, b"answer")
+
+
+async def test_a_key_without_material_is_pending_import_and_written_once(catalog):
+    tags = (Tag("a", "1"),)
+    mutation = mutation_of(key="once")
+    answers = [
+        await catalog.changes.create_key_without_material(mutation, external_key(number, tags=tags), answer)
+        for number, answer in ((1, b"first"), (2, b"second"))
+    ]
+    assert answers == [b"first", b"first"]
+    assert await catalog.changes.recall(mutation) == b"first"
+    (key,) = catalog.view.keys_after(SCOPE, "", 10)
+    assert (key.state, key.origin, key.tags) == (KeyState.PENDING_IMPORT, Origin.EXTERNAL, tags)
+    assert (dict(key.backing_keys), key.current) == ({}, None)
+
+
+async def test_imported_material_makes_its_key_enabled(catalog):
+    key = await external(catalog)
+    imported = Import(1, SUITE, START_US + DAY_US, "what it is")
+    begun = await catalog.changes.begin_import(mutation_of("I"), key, imported)
+    assert (begun.version, begun.finished) == (1, False)
+    seen = catalog.now(key)
+    assert (seen.state, seen.current) == (KeyState.PENDING_IMPORT, None)
+    assert seen.backing_keys[1].state is BackingKeyState.CREATING
+    finished = await catalog.changes.finish_import(mutation_of("I"), begun, imported, CANARY, b"answer")
+    assert finished == catalog.now(key)
+    assert (finished.state, finished.current_version) == (KeyState.ENABLED, 1)
+    material = finished.current
+    assert (material.state, material.canary) == (BackingKeyState.ACTIVE, CANARY)
+    assert material.material_id == key_material_id(CANARY)
+    assert (material.expiry, material.description) == (START_US + DAY_US, "what it is")
+    assert (material.rotated, material.rotation_type) == (None, None)
+
+
+async def test_an_import_keeps_its_answer_when_it_is_finished(catalog):
+    key = await external(catalog)
+    mutation = mutation_of("ImportKeyMaterial", key="once")
+    begun = await catalog.changes.begin_import(mutation, key, Import(1, SUITE, None, None))
+    assert await catalog.changes.recall(mutation) is None
+    await catalog.changes.finish_import(mutation, begun, Import(1, SUITE, None, None), CANARY, b"answer")
+    assert await catalog.changes.recall(mutation) == b"answer"
+
+
+async def test_the_same_material_again_replaces_expiry_and_keeps_its_description(catalog):
+    key = await external(catalog)
+    await import_into(catalog, key, expiry=START_US + DAY_US, description="what it is")
+    begun = await catalog.changes.begin_import(mutation_of("I"), key, Import(1, SUITE, None, None))
+    during = catalog.now(key)
+    assert (during.state, during.current.state) == (KeyState.ENABLED, BackingKeyState.ACTIVE), "it stays in use"
+    again = await catalog.changes.finish_import(mutation_of("I"), begun, Import(1, SUITE, None, None), CANARY, b"")
+    assert (again.current.expiry, again.current.description) == (None, "what it is")
+
+
+async def test_other_material_is_not_finished_over_the_first(catalog):
+    key = await external(catalog)
+    await import_into(catalog, key)
+    code, _ = await refusal_of(import_into(catalog, key, bytes(CANARY_BYTES)))
+    assert code == "ConflictException"
+    assert catalog.now(key).current.canary == CANARY
+
+
+async def test_an_abandoned_import_leaves_what_was_before(catalog):
+    key = await external(catalog)
+    begun = await catalog.changes.begin_import(mutation_of("I"), key, Import(1, SUITE, None, "d"))
+    for _ in range(2):
+        await catalog.changes.abandon_import(begun)
+        assert (catalog.now(key).state, dict(catalog.now(key).backing_keys)) == (KeyState.PENDING_IMPORT, {})
+    active = await import_into(catalog, key, expiry=START_US + DAY_US)
+    begun = await catalog.changes.begin_import(mutation_of("I"), key, Import(1, SUITE, None, None))
+    await catalog.changes.abandon_import(begun)
+    assert catalog.now(key).current == active.current
+
+
+async def test_deleted_material_can_only_come_back_as_it_was(catalog):
+    key = await external(catalog)
+    await import_into(catalog, key, expiry=START_US + DAY_US)
+    mutation = mutation_of("DeleteImportedKeyMaterial", key="once")
+    for _ in range(2):
+        assert await catalog.changes.delete_imported(mutation, key, 1, b"answer") == b"answer"
+    gone = catalog.now(key)
+    assert (gone.state, gone.current) == (KeyState.PENDING_IMPORT, None)
+    assert gone.backing_keys[1].state is BackingKeyState.DESTROYING
+    assert await refusal_of(import_into(catalog, key)) == (
+        "KeyUnavailableException",
+        f"The key material of {arn(key)} is being deleted. Try again.",
+    )
+    assert (await refusal_of(catalog.changes.finish_destruction(key.cka_id(1))))[0] == "ConflictException", "no claim"
+    for _ in range(2):
+        await catalog.changes.claim_destruction(key.cka_id(1))
+    for _ in range(2):
+        await catalog.changes.finish_destruction(key.cka_id(1))
+    assert (await refusal_of(catalog.changes.claim_destruction(key.cka_id(1))))[0] == "ConflictException"
+    waiting = catalog.now(key).backing_keys[1]
+    assert (waiting.state, waiting.canary) == (BackingKeyState.PENDING_IMPORT, CANARY)
+    begun = await catalog.changes.begin_import(mutation_of("I"), key, Import(1, SUITE, None, None))
+    await catalog.changes.abandon_import(begun)
+    assert catalog.now(key).backing_keys[1].state is BackingKeyState.PENDING_IMPORT
+    assert (await refusal_of(import_into(catalog, key, bytes(CANARY_BYTES))))[0] == "ConflictException"
+    assert (await import_into(catalog, key)).state is KeyState.ENABLED
+
+
+async def test_deletion_of_what_is_gone_changes_nothing(catalog):
+    key = await external(catalog)
+    await import_into(catalog, key)
+    await catalog.changes.delete_imported(mutation_of("D"), key, 1, b"")
+    await catalog.changes.claim_destruction(key.cka_id(1))
+    await catalog.changes.finish_destruction(key.cka_id(1))
+    before = catalog.now(key)
+    await catalog.changes.delete_imported(mutation_of("D"), key, 1, b"")
+    assert catalog.now(key).backing_keys == before.backing_keys
+    assert catalog.now(key).state is before.state
+    assert (await refusal_of(catalog.changes.delete_imported(mutation_of("D"), key, 2, b"")))[0] == "NotFoundException"
+
+
+async def test_material_that_is_on_its_way_in_is_not_deleted(catalog):
+    key = await external(catalog)
+    await catalog.changes.begin_import(mutation_of("I"), key, Import(1, SUITE, None, None))
+    assert await refusal_of(catalog.changes.delete_imported(mutation_of("D"), key, 1, b"")) == (
+        "ConflictException",
+        f"An import into {arn(key)} is in progress.",
+    )
+
+
+async def test_a_key_pending_deletion_takes_no_material_and_can_lose_it(catalog):
+    key = await external(catalog)
+    await import_into(catalog, key)
+    await catalog.changes.schedule_deletion(mutation_of("S"), key, START_US + 7 * DAY_US, 7, b"answer")
+    assert await refusal_of(import_into(catalog, key)) == (
+        "KMSInvalidStateException",
+        f"{arn(key)} is pending deletion.",
+    )
+    await catalog.changes.delete_imported(mutation_of("D"), key, 1, b"")
+    assert catalog.now(key).state is KeyState.PENDING_DELETION
+    assert catalog.now(key).backing_keys[1].state is BackingKeyState.DESTROYING
+
+
+@pytest.mark.parametrize(
+    ("spec", "usage", "good", "bad"),
+    [
+        (KeySpec.RSA_2048, KeyUsage.ENCRYPT_DECRYPT, bytes(294), bytes(1025)),
+        (KeySpec.ECC_NIST_P256, KeyUsage.SIGN_VERIFY, bytes(91), b""),
+        (KeySpec.HMAC_512, KeyUsage.GENERATE_VERIFY_MAC, bytes(32), bytes(40)),
+        (KeySpec.SYMMETRIC_DEFAULT, KeyUsage.ENCRYPT_DECRYPT, bytes(40), bytes(32)),
+    ],
+    ids=["RSA", "EC", "HMAC", "symmetric"],
+)
+async def test_each_kind_of_key_has_a_canary_of_its_own_length(catalog, spec, usage, good, bad):
+    suite = SUITE if spec is KeySpec.SYMMETRIC_DEFAULT else Suite.NONE
+    first = BackingKey(1, suite, BackingKeyState.CREATING, b"", "", START_US)
+    key = new_key(1, spec=spec, usage=usage, backing_keys={1: first})
+    begun = await catalog.changes.begin_key(mutation_of(), key)
+    assert (await refusal_of(catalog.changes.finish_backing_key(mutation_of(), begun, bad, b"")))[0] == (
+        "KMSInternalException"
+    )
+    finished = await catalog.changes.finish_backing_key(mutation_of(), begun, good, b"")
+    assert (finished.spec, finished.usage, finished.current.suite) == (spec, usage, suite)
+    assert (finished.state, finished.current.canary) == (KeyState.ENABLED, good)

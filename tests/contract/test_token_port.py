@@ -1,6 +1,6 @@
-"""The contract of `core.ports.Token`, for the simulator of the unit tests and for the workers on SoftHSM: one suite, so neither drifts.
+"""The contract of `core.ports.Token`, for the simulator of the unit tests and for the workers on each token: one suite, so none drifts.
 
-What the operations may rely on is here: what comes back, and with which error each refusal ends. A machine without SoftHSM fails.
+What the operations may rely on is here: what comes back, and with which error each refusal ends. A machine without a token fails.
 """
 
 import os
@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from hsmkms.core.ciphertext import CANARY_BYTES, Mode, Suite, canary_digest, cka_id, parse_header
+from hsmkms.core.ciphertext import CANARY_BYTES, KeyType, Mode, Suite, canary_digest, cka_id, parse_header
 from hsmkms.core.commands import KeyRef, Rewrap, Verify
 from hsmkms.core.errors import (
     DependencyTimeoutException,
@@ -19,15 +19,17 @@ from hsmkms.core.errors import (
     KMSInternalException,
     UnsupportedOperationException,
 )
+from hsmkms.core.features import TokenFeatures
 from hsmkms.server.token.pool import PoolSettings, TokenPool
 from hsmkms.server.token.port import WorkerToken
+from hsmkms.server.token.settings import suite_of
+from support.nss import make_nss_token
 from support.sealing import data_key, encrypt, sealed
 from support.simulator import SimulatedToken, call_of
 from support.softhsm import make_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SUITE = Suite.AES_CBC_ENCRYPT_DATA
 CALL = call_of()
 LENGTHS = [1, 13, 15, 16, 17, 24, 32, 100, 248, 256, 257, 264, 4095, 4096]
 
@@ -45,17 +47,20 @@ class Silent:
         pass
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["simulator", "workers on SoftHSM"])
+TOKENS = {"workers on SoftHSM": make_token, "workers on NSS": make_nss_token}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["simulator", *TOKENS])
 async def token(request, tmp_path_factory):
     if request.param == "simulator":
         yield SimulatedToken()
         return
-    softhsm = make_token(tmp_path_factory.mktemp("token-port") / "softhsm")
-    settings = PoolSettings(softhsm.settings(), {"SOFTHSM2_CONF": str(softhsm.conf)}, workers=1, spare=False)
-    pool = TokenPool(settings, Silent())
+    made = TOKENS[request.param](tmp_path_factory.mktemp("token-port") / "token")
+    pool = TokenPool(PoolSettings(made.settings(), made.variables, workers=1, spare=False), Silent())
     try:
-        await pool.start()
-        yield WorkerToken(pool, SUITE, b"hsm-kms/contract", seals_directly=True)
+        description = await pool.start()
+        features = TokenFeatures.from_capabilities(description.capabilities)
+        yield WorkerToken(pool, suite_of(description), b"hsm-kms/contract", features)
     finally:
         await pool.close()
 
@@ -68,15 +73,16 @@ async def keys(token):
 
 async def generated(token):
     identifier = cka_id(os.urandom(16), 1)
-    return KeyRef(identifier, SUITE, await token.generate_backing_key(identifier, SUITE))
+    return KeyRef(identifier, token.suite, await token.generate_backing_key(identifier, token.suite))
 
 
 async def sealed_under(token, key, plaintext):
-    command = encrypt(key, plaintext)
+    command = encrypt(key, plaintext, padded=token.features.wraps_padded)
     return sealed(command, await token.encrypt(CALL, command))
 
 
 def flipped(data, at=0):
+    at %= len(data)
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
@@ -84,8 +90,8 @@ def flipped(data, at=0):
 
 
 async def test_it_says_how_it_seals(token):
-    assert token.suite is SUITE
-    assert token.seals_directly is True
+    assert token.suite in token.features.suites
+    assert token.features.seals_directly is True
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -124,7 +130,8 @@ async def test_verify_returns_nothing(token, keys):
 
 @pytest.mark.parametrize("length", [1, 16, 24, 31, 32, 256, 264, 1024])
 async def test_a_data_key_comes_sealed_and_in_plaintext_if_asked_for(token, keys, length):
-    with_it, without_it = (data_key(keys[0], length, with_plaintext=asked) for asked in (True, False))
+    padded = token.features.wraps_padded
+    with_it, without_it = (data_key(keys[0], length, with_plaintext=asked, padded=padded) for asked in (True, False))
     body, plaintext = await token.generate_data_key(CALL, with_it)
     assert len(plaintext) == length
     assert await token.decrypt(CALL, sealed(with_it, body).decrypt()) == plaintext
@@ -172,7 +179,7 @@ def mutations():
 
 @pytest.mark.parametrize("operation", ["rewrap", "verify", "decrypt"])
 @pytest.mark.parametrize("mutate", list(mutations()))
-@pytest.mark.parametrize("length", [32, 33], ids=["direct", "envelope"])
+@pytest.mark.parametrize("length", [32, 300], ids=["direct", "envelope"])
 async def test_a_wrong_wrapped_key_is_an_invalid_ciphertext(token, keys, operation, mutate, length):
     made = await sealed_under(token, keys[0], os.urandom(length))
     command = {"rewrap": made.rewrap(keys[1])[0], "verify": made.verify(), "decrypt": made.decrypt()}[operation]
@@ -182,16 +189,30 @@ async def test_a_wrong_wrapped_key_is_an_invalid_ciphertext(token, keys, operati
     await getattr(token, operation)(CALL, command)
 
 
-@pytest.mark.parametrize("at", [0, 11, 12, 44, -1], ids=["nonce", "nonce end", "payload", "payload end", "tag"])
+@pytest.mark.parametrize("operation", ["rewrap", "verify", "decrypt"])
+@pytest.mark.parametrize("length", [1, 9, 33, 255])
+async def test_a_wrong_wrapped_key_of_mode_3_is_an_invalid_ciphertext(token, keys, operation, length):
+    """Where the token has mode 3; an envelope where not."""
+    made = await sealed_under(token, keys[0], os.urandom(length))
+    command = {"rewrap": made.rewrap(keys[1])[0], "verify": made.verify(), "decrypt": made.decrypt()}[operation]
+    wrapped = command.wrapped
+    for wrong in (flipped(wrapped), flipped(wrapped, -1), wrapped[:-8], wrapped + bytes(8), wrapped[:1], b""):
+        with pytest.raises(InvalidCiphertextException) as refused:
+            await getattr(token, operation)(CALL, replace(command, wrapped=wrong))
+        assert refused.value.message == ""
+    await getattr(token, operation)(CALL, command)
+
+
+@pytest.mark.parametrize("at", [0, 11, 12, 311, -1], ids=["nonce", "nonce end", "payload", "payload end", "tag"])
 async def test_a_payload_is_bound_by_the_tag_as_well(token, keys, at):
-    made = await sealed_under(token, keys[0], os.urandom(33))
+    made = await sealed_under(token, keys[0], os.urandom(300))
     command = made.decrypt()
     with pytest.raises(InvalidCiphertextException) as refused:
         await token.decrypt(CALL, replace(command, sealed=flipped(command.sealed, at % len(command.sealed))))
     assert refused.value.message == ""
 
 
-@pytest.mark.parametrize("length", [32, 33], ids=["direct", "envelope"])
+@pytest.mark.parametrize("length", [32, 300], ids=["direct", "envelope"])
 @pytest.mark.parametrize("change", [lambda sealed: sealed + b"x", lambda sealed: sealed[:-1] or b"x"])
 async def test_a_body_of_another_length_is_an_invalid_ciphertext(token, keys, length, change):
     made = await sealed_under(token, keys[0], os.urandom(length))
@@ -220,7 +241,7 @@ USES = ["rewrap from", "rewrap to", "verify", "decrypt", "encrypt", "generate_da
 
 @pytest.mark.parametrize("use", USES)
 async def test_an_unknown_key_is_unavailable(token, keys, use):
-    unknown = KeyRef(cka_id(os.urandom(16), 1), SUITE, keys[0].canary)
+    unknown = KeyRef(cka_id(os.urandom(16), 1), token.suite, keys[0].canary)
     made = await sealed_under(token, keys[0], os.urandom(32))
     method, command = commands_on(made, unknown, keys[1])[use]
     with pytest.raises(KeyUnavailableException) as refused:
@@ -241,7 +262,7 @@ async def test_a_key_that_did_not_make_its_canary_is_unavailable(token, keys, us
 async def test_a_key_generated_anew_is_another(token):
     first = await generated(token)
     made = await sealed_under(token, first, b"x" * 32)
-    second = replace(first, canary=await token.generate_backing_key(first.cka_id, SUITE))
+    second = replace(first, canary=await token.generate_backing_key(first.cka_id, token.suite))
     assert second.canary != first.canary
     with pytest.raises(InvalidCiphertextException):
         await token.verify(CALL, replace(made.verify(), source=second))
@@ -273,11 +294,12 @@ async def test_a_header_of_another_length_is_an_internal_failure(token, keys):
         await token.encrypt(CALL, replace(encrypt(keys[0], b"x" * 32), plaintext=b"x" * 31))
 
 
-async def test_a_header_in_a_reserved_mode_is_an_internal_failure(token, keys):
+async def test_a_header_in_a_mode_that_cannot_hold_the_plaintext_is_an_internal_failure(token, keys):
     command = encrypt(keys[0], b"x" * 32)
-    reserved = replace(parse_header(command.header), mode=Mode.DIRECT_PADDED).to_bytes()
-    with pytest.raises(KMSInternalException):
-        await token.encrypt(CALL, replace(command, header=reserved))
+    for change in ({"mode": Mode.DIRECT_PADDED}, {"mode": Mode.PRIVATE_KEY, "length": 0, "key_type": KeyType.RSA}):
+        header = replace(parse_header(command.header), **change).to_bytes()
+        with pytest.raises(KMSInternalException):
+            await token.encrypt(CALL, replace(command, header=header))
 
 
 @pytest.mark.parametrize("length", [0, 1025])
@@ -287,12 +309,22 @@ async def test_too_many_or_no_random_bytes_are_an_internal_failure(token, length
 
 
 async def test_a_suite_that_the_token_lacks_is_unsupported(token, keys):
-    with pytest.raises(UnsupportedOperationException):
-        await token.generate_backing_key(cka_id(os.urandom(16), 1), Suite.SP800_108_CMAC_COUNTER)
-    with pytest.raises(UnsupportedOperationException):
-        await token.verify(
-            CALL, Verify(replace(keys[0], suite=Suite.SP800_108_CMAC_COUNTER), bytes(32), keys[0].canary)
-        )
+    for suite in {Suite.AES_CBC_ENCRYPT_DATA, Suite.SP800_108_CMAC_COUNTER} - token.features.suites:
+        with pytest.raises(UnsupportedOperationException):
+            await token.generate_backing_key(cka_id(os.urandom(16), 1), suite)
+        with pytest.raises(UnsupportedOperationException):
+            await token.verify(CALL, Verify(replace(keys[0], suite=suite), bytes(32), keys[0].canary))
+
+
+async def test_every_suite_that_the_token_has_makes_keys_that_work_together(token):
+    identifiers = {suite: cka_id(os.urandom(16), 1) for suite in token.features.suites}
+    refs = [KeyRef(one, suite, await token.generate_backing_key(one, suite)) for suite, one in identifiers.items()]
+    for source in refs:
+        made = await sealed_under(token, source, b"0123456789abcdef")
+        for destination in refs:
+            command, header = made.rewrap(destination)
+            moved = made.rewrapped(destination, header, await token.rewrap(CALL, command))
+            assert await token.decrypt(CALL, moved.decrypt()) == b"0123456789abcdef"
 
 
 # Deadlines
@@ -308,7 +340,7 @@ async def test_a_caller_whose_deadline_has_passed_gets_a_timeout(token, keys):
 
 
 async def test_a_source_is_proven_before_the_destination_is_used(token, keys):
-    unknown = KeyRef(cka_id(os.urandom(16), 1), SUITE, keys[0].canary)
+    unknown = KeyRef(cka_id(os.urandom(16), 1), token.suite, keys[0].canary)
     made = await sealed_under(token, keys[0], b"x" * 32)
     wrong = replace(made.verify(), source_digest=bytes(32))
     with pytest.raises(KeyUnavailableException):

@@ -18,6 +18,7 @@ from botocore.configloader import raw_config_parse
 from prometheus_client import CollectorRegistry
 
 from aws.helpers import signed
+from hsmkms.core.features import TokenFeatures
 from hsmkms.core.service_keys import deployment_label
 from hsmkms.server import config, principals
 from hsmkms.server.aws.authenticator import Authenticator
@@ -30,7 +31,7 @@ from hsmkms.server.service_keys import CREDENTIALS_KEY
 from hsmkms.server.system import SystemClock
 from hsmkms.server.token.pool import TokenPool
 from hsmkms.server.token.port import WorkerToken
-from hsmkms.server.token.settings import pool_settings, seals_directly, suite_of
+from hsmkms.server.token.settings import pool_settings, suite_of
 from support.service import REGION, Deployment, make_deployment, running
 
 NAME = "spiffe://test/creator"
@@ -67,7 +68,7 @@ async def front(deployment: Deployment) -> AsyncIterator[tuple[Authenticator, La
             pool,
             suite_of(description),
             deployment_label(catalog.deployment_id),
-            seals_directly=seals_directly(description),
+            TokenFeatures.from_capabilities(description.capabilities),
         )
         sealer = SecretSealer(
             token, catalog.deployment_id, lambda: usable_key(catalog.view.service_key(CREDENTIALS_KEY))
@@ -128,7 +129,7 @@ async def test_an_operator_makes_rotates_disables_and_deletes_access_keys_beside
             ok(deployment, "delete", "--access-key-id", second[0])
             await until(authenticator, second, accepted=False)
             await until(authenticator, first, accepted=True)
-        assert "3 keys as they should be, 0 not" in run(deployment, "check", command="catalog").stdout
+        assert "4 keys as they should be, 0 not" in run(deployment, "check", command="catalog").stdout
         log = "".join(service.log_text)
     listed = ok(deployment, "list", "--output", "json")
     (left,) = json.loads(listed)["AccessKeyMetadata"]

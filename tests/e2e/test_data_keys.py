@@ -6,6 +6,8 @@ import pytest
 
 from hsmkms.client import Client, errors
 
+pytestmark = pytest.mark.every_token
+
 CONTEXT = {"table": "customers"}
 
 

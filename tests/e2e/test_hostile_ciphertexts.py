@@ -104,16 +104,26 @@ def test_foreign_bytes(client: Client) -> None:
             assert outcome(client, blob, with_key_id=False, decrypt=decrypt) == ("InvalidCiphertextException", "")
 
 
-def test_reserved_modes_and_suites_are_refused_and_named_in_the_log(service: Service, client: Client) -> None:
-    sealed = client.encrypt(key_id="alias/source", plaintext=b"m" * 32).ciphertext_blob
-    for position, number, name in ((5, 3, "mode 3"), (5, 4, "mode 4"), (4, 2, "suite 2")):
-        blob = bytearray(sealed)
-        blob[position] = number
-        with pytest.raises(errors.InvalidCiphertextException) as refused:
-            client.decrypt(ciphertext_blob=bytes(blob))
-        assert refused.value.message == ""
-        line = next(line for line in service.log if line.get("request_id") == refused.value.request_id)
-        assert name in line["detail"]
+@pytest.mark.parametrize(
+    ("position", "number", "why"),
+    [
+        (5, 3, "a length that its mode cannot have"),
+        (5, 4, "key type 0, which mode 4 cannot have"),
+        (5, 5, "unknown suite 1 or mode 5"),
+        (4, 0, "unknown suite 0 or mode 1"),
+        (4, 2, "no backing key of version 1 and suite 2"),
+        (7, 1, "key type 1, which mode 1 cannot have"),
+    ],
+)
+def test_another_mode_suite_or_key_type_is_refused_and_named_in_the_log(service, client, position, number, why) -> None:
+    blob = bytearray(client.encrypt(key_id="alias/source", plaintext=b"m" * 32).ciphertext_blob)
+    assert blob[4:8] == b"\1\1\0\0"
+    blob[position] = number
+    with pytest.raises(errors.InvalidCiphertextException) as refused:
+        client.decrypt(ciphertext_blob=bytes(blob))
+    assert refused.value.message == ""
+    line = next(line for line in service.log if line.get("request_id") == refused.value.request_id)
+    assert why in line["detail"]
 
 
 def test_a_blob_that_is_too_long_is_a_wrong_shape(client: Client) -> None:

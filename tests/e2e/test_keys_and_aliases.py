@@ -30,10 +30,10 @@ def test_a_new_key(client: Client) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({"key_spec": "RSA_2048"}, errors.UnsupportedOperationException, "RSA keys are not supported"),
-        ({"key_spec": "SM2"}, errors.UnsupportedOperationException, "SM2 has no standard PKCS#11 mechanism"),
+        ({"key_spec": "RSA_2048"}, errors.ValidationException, "KeyUsage"),
+        ({"key_spec": "SM2", "key_usage": "SIGN_VERIFY"}, errors.UnsupportedOperationException, "SM2"),
         ({"key_usage": "SIGN_VERIFY"}, errors.ValidationException, "use ENCRYPT_DECRYPT"),
-        ({"origin": "EXTERNAL"}, errors.UnsupportedOperationException, "use Origin AWS_KMS"),
+        ({"origin": "EXTERNAL_KEY_STORE"}, errors.UnsupportedOperationException, "Custom key stores do not apply"),
         ({"origin": "AWS_CLOUDHSM"}, errors.UnsupportedOperationException, "Custom key stores do not apply"),
         ({"multi_region": True}, errors.UnsupportedOperationException, "Multi-Region keys do not apply"),
         ({"custom_key_store_id": "cks-1"}, errors.UnsupportedOperationException, "Custom key stores do not apply"),

@@ -14,6 +14,8 @@ from hsmkms.client import Client, KmsError, errors
 from hsmkms.client.contract import Tag
 from support.service import ACCOUNT, REGION, Deployment, Service, eventually, make_deployment, run_cli, running
 
+pytestmark = pytest.mark.every_token
+
 DAY = timedelta(days=1)
 DAY_US = 24 * 60 * 60 * 1_000_000
 

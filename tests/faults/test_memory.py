@@ -8,9 +8,15 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from hsmkms.client import Client
 from support.load import Load, Sealed, callers, make_keys, re_encrypting, seal
 from support.memory import readable_maps, search, stopped
 from support.service import Deployment, Service, eventually, make_deployment, running
@@ -18,6 +24,11 @@ from support.softhsm import MODULE, PIN, SO_PIN
 
 DIRECT = (16, 24, 32, 64, 256)
 ENVELOPE = (13, 31, 100, 1000, 4096)
+BY_RSA = (16, 24, 32)
+"""Lengths that SoftHSM proves of what an RSA key unwraps."""
+OAEP = "RSAES_OAEP_SHA_1"
+RSA_BYTES = 256
+"""How long a ciphertext under alias/rsa is, and none of the others."""
 STOPS = 12
 CLIENTS = 8
 ENOUGH = 20 << 20
@@ -111,25 +122,51 @@ def recognisable(secret: bytes, length: int) -> bytes:
     return b"".join(pieces)[:length]
 
 
-def sealed_by_another_process(deployment: Deployment, secret: bytes) -> list[Sealed]:
-    """Return ciphertexts made by a service process that is gone."""
+def sealed_by_another_process(deployment: Deployment, secret: bytes) -> tuple[list[Sealed], list[Sealed]]:
+    """Return ciphertexts under alias/source made by a service process that is gone, and others under alias/rsa made outside."""
     with running(deployment) as earlier:
         operator = make_keys(earlier)
-        return [seal(operator, recognisable(secret, length), length=str(length)) for length in (*DIRECT, *ENVELOPE)]
+        rsa_key = operator.create_key(key_spec="RSA_2048", key_usage="ENCRYPT_DECRYPT").key_metadata.key_id
+        operator.create_alias(alias_name="alias/rsa", target_key_id=rsa_key)
+        public = load_der_public_key(operator.get_public_key(key_id="alias/rsa").public_key)
+        assert isinstance(public, RSAPublicKey)
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
+        outside = [recognisable(secret, length) for length in BY_RSA]
+        return (
+            [seal(operator, recognisable(secret, length), length=str(length)) for length in (*DIRECT, *ENVELOPE)],
+            [Sealed(public.encrypt(plaintext, oaep), {}, plaintext) for plaintext in outside],
+        )
+
+
+def re_encrypting_rsa(client: Client, symmetric: Sealed, by_rsa: Sequence[Sealed]) -> Callable[[], list[bytes]]:
+    """Return a call with an RSA key as source, as destination, and as both; it returns the results, the last of them under alias/rsa."""
+    source = {"source_key_id": "alias/rsa", "source_encryption_algorithm": OAEP}
+    destination = {"destination_key_id": "alias/rsa", "destination_encryption_algorithm": OAEP}
+
+    def call() -> list[bytes]:
+        requests = [
+            {"ciphertext_blob": one.blob, "destination_key_id": "alias/destination", **source} for one in by_rsa
+        ]
+        to_rsa = {"ciphertext_blob": symmetric.blob, "source_encryption_context": symmetric.context, **destination}
+        requests += [to_rsa, {"ciphertext_blob": by_rsa[0].blob, **source, **destination}]
+        return [client.re_encrypt(**request).ciphertext_blob for request in requests]
+
+    return call
 
 
 def test_the_plaintext_of_re_encrypt_is_in_no_process_that_talks_to_the_network(tmp_path: Path) -> None:
     secret = os.urandom(13)
     wanted = forms(secret)
     deployment = tapped_deployment(tmp_path)
-    sealed = sealed_by_another_process(deployment, secret)
+    sealed, by_rsa = sealed_by_another_process(deployment, secret)
     assert search_bytes(frames(deployment), wanted), "the tap does not see the frames of Encrypt"
     with running(deployment) as service:
         forget_frames(eventually_all_workers(service))
         front = service.process.pid
         chance = random.Random()
         made: list[bytes] = []
-        with Load(callers(service, CLIENTS, re_encrypting, sealed)) as load:
+        with_rsa = [re_encrypting_rsa(service.client(name), sealed[0], by_rsa) for name in ("reader", "creator")]
+        with Load([*callers(service, CLIENTS, re_encrypting, sealed), *with_rsa]) as load:
             for _ in range(STOPS):
                 before = load.count()
                 eventually(lambda before=before: load.count() > before + 50, what="re-encryptions between two stops")
@@ -145,11 +182,16 @@ def test_the_plaintext_of_re_encrypt_is_in_no_process_that_talks_to_the_network(
                 ciphertext_blob=one.blob, source_encryption_context=one.context, destination_key_id="alias/destination"
             )
             made.append(answer.ciphertext_blob)
+        moved = re_encrypting_rsa(operator, sealed[0], by_rsa)()
         assert not search(front, *wanted)[1]
         assert not search_bytes("".join(service.log_text).encode(), wanted)
         seen = frames(deployment)
         assert len(seen) > 100 * load.count(), "the tap has seen too little"
         assert not search_bytes(seen, wanted)
+
+        for blob, one in zip(moved, [*by_rsa, sealed[0], by_rsa[0]], strict=True):
+            under_rsa = {"key_id": "alias/rsa", "encryption_algorithm": OAEP} if len(blob) == RSA_BYTES else {}
+            assert operator.decrypt(ciphertext_blob=blob, **under_rsa).plaintext == one.plaintext
 
         # The same search finds what is there: the scanner's positive control.
         with Load([_decrypting(service, made, sealed)] * 4):

@@ -110,7 +110,7 @@ def test_they_agree_on_one_deployment_and_one_service_key(fronts: list[Service],
     assert all(service.is_ready() for service in fronts)
     database = fronts[0].deployment.settings["catalog"]["url"].rpartition("/")[2]
     found = postgres.execute("SELECT purpose, state FROM service_keys ORDER BY purpose", database)
-    assert found == [("audit", "Active"), ("service", "Active")]
+    assert found == [("audit", "Active"), ("import", "Active"), ("service", "Active")]
     assert postgres.execute("SELECT count(*) FROM claims", database) == [(0,)]
     # a marker of one front is good on another: both derived their keys from the same object
     for _ in range(3):

@@ -88,10 +88,16 @@ async def work(catalog: str, token: str, clock: str, what: str, step: str, reque
             print("answered", answer.key_id, flush=True)
         elif what == "rotate-by-date":
             await world.scheduler.run_once()
+        elif what == "import":
+            await world.import_into(key_id, bytes.fromhex(request))
+            print("answered", key_id, flush=True)
+        elif what == "delete-imported":
+            await world.ask("DeleteImportedKeyMaterial", key_id=key_id)
+            print("answered", key_id, flush=True)
         elif what == "delete":
             await world.heartbeat.beat()
             catalog_steps, token_steps = Stepping(world.catalog, step), Stepping(world.token, step)
-            await Deleter(catalog_steps, token_steps, clocks).run_once()
+            await Deleter(catalog_steps, token_steps, world.environment.creations, clocks).run_once()
 
 
 def main() -> None:

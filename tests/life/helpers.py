@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 import uuid
 from collections.abc import AsyncIterator
@@ -13,15 +14,16 @@ from typing import Any
 
 from sqlalchemy import text
 
-from catalog.helpers import SCOPE, SUITE, Clocks, Object, Token, opened
+from catalog.helpers import SCOPE, SUITE, Clocks, Object, Token, canary_of, opened
 from hsmkms.core import messages
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.creations import Creations
+from hsmkms.core.errors import IncorrectKeyMaterialException
 from hsmkms.core.grant_tokens import GrantTokens
 from hsmkms.core.markers import MacedMarkers
-from hsmkms.core.model import BackingKeyState, KmsKey, Principal
+from hsmkms.core.model import BackingKeyState, KmsKey, Principal, WrappingAlgorithm
 from hsmkms.core.operations import Environment, perform
-from hsmkms.core.ports import AuthorisationRequest, Call
+from hsmkms.core.ports import AuthorisationRequest, Call, ImportedMaterial
 from hsmkms.core.service_keys import deployment_label
 from hsmkms.server.catalog import Catalog
 from hsmkms.server.catalog.heartbeats import Beat
@@ -30,20 +32,29 @@ from hsmkms.server.heartbeat import Heartbeat
 from hsmkms.server.reconciler import Reconciler
 from hsmkms.server.rotation_scheduler import Rotations, RotationScheduler
 from hsmkms.server.usage_keeper import UsageKeeper
+from support.simulated_token import EVERYTHING, SimulatedToken, wrap_material
 
 DAY_S = 24 * 60 * 60
 DAY_US = DAY_S * 1_000_000
 ME = Principal("operator", SCOPE.account, f"arn:aws:iam::{SCOPE.account}:user/operator")
 
 
+@dataclass
 class LivingToken(Token):
     """The token of `catalog.helpers`, which can also destroy, and seal with keys that it has.
 
     What it seals is as long as what a token makes, and opens while the object that sealed it is there; nothing else of it is true.
+    Key pairs and HMAC keys are the unit tests' simulator's, which also opens what is imported.
     """
 
+    simulated: SimulatedToken = field(default_factory=SimulatedToken)
     suite = SUITE
-    seals_directly = True
+    features = EVERYTHING
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "simulated":
+            raise AttributeError(name)  # not there yet
+        return getattr(self.simulated, name)
 
     async def generate_backing_key(self, cka_id: bytes, suite: Suite) -> bytes:
         await self.destroy_backing_keys(cka_id)
@@ -57,7 +68,22 @@ class LivingToken(Token):
         for known in found:
             self.objects.remove(known)
             self.destroyed.append(known)
-        return len(found)
+        return len(found) + await self.simulated.destroy_backing_keys(cka_id)
+
+    async def import_key(self, material: ImportedMaterial) -> bytes:
+        """As a token does: proves what comes before it destroys what is there, and then lets it in."""
+        self._require()
+        await self.simulated.import_key(dataclasses.replace(material, expected=b""))
+        new = Object(material.cka_id, self.label, self.simulated._values.pop(material.cka_id))
+        canary = canary_of(new)
+        if material.expected not in (b"", canary):
+            raise IncorrectKeyMaterialException("The key material is not what was imported into this key before.")
+        await self.destroy_backing_keys(material.cka_id)
+        self.objects.append(new)
+        return canary
+
+    async def generate_data_key_pair(self, call: Call, command: Any) -> tuple[bytes, bytes, bytes]:
+        return b"public", self._wrapped(command.destination, 40), b"private"
 
     async def encrypt(self, call: Call, command: Any) -> bytes:
         return self._wrapped(command.destination, len(command.plaintext))
@@ -137,6 +163,20 @@ class Front:
         answer = await self.ask("CreateKey")
         return self.key(answer.key_metadata.key_id)
 
+    async def import_into(self, key_id: str, material: bytes) -> None:
+        """Import material for ever, as its owner does."""
+        wrapping = WrappingAlgorithm.RSAES_OAEP_SHA_256
+        given = await self.ask(
+            "GetParametersForImport", key_id=key_id, wrapping_algorithm=wrapping, wrapping_key_spec="RSA_2048"
+        )
+        await self.ask(
+            "ImportKeyMaterial",
+            key_id=key_id,
+            import_token=given.import_token,
+            encrypted_key_material=wrap_material(given.public_key, wrapping, material),
+            expiration_model="KEY_MATERIAL_DOES_NOT_EXPIRE",
+        )
+
     def key(self, key_id: str) -> KmsKey:
         found = self.catalog.view.key(SCOPE, key_id)
         assert found is not None
@@ -199,7 +239,7 @@ async def front(path: Path, clocks: Clocks, objects: list[Object] | None = None)
         clocks,
         environment,
         Reconciler(catalog, token, creations, clocks),
-        Deleter(catalog, token, clocks, deletions.append),
+        Deleter(catalog, token, creations, clocks, deletions.append),
         Heartbeat(catalog, clocks, clocks.monotonic, beats.append),
         RotationScheduler(catalog, environment, rotations.append),
         UsageKeeper(catalog, environment.uses),

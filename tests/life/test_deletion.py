@@ -200,7 +200,7 @@ async def test_a_key_whose_material_is_just_being_made_waits(path: Path, clocks:
         await world.live(7.004, step_s=60 * 12)
         await world.execute(
             "INSERT INTO backing_keys SELECT key_id, 2, account, region, :sequence, created, :now, token, suite, x'00', '', "
-            "'Creating', origin, expiry, x'', 'ON_DEMAND', NULL FROM backing_keys WHERE key_id = :key_id",
+            "'Creating', origin, expiry, x'', 'ON_DEMAND', NULL, NULL, NULL, NULL FROM backing_keys WHERE key_id = :key_id",
             key_id=key.key_id,
             now=clocks.us,
         )

@@ -1,4 +1,4 @@
-"""SIGKILL at each named step of creating, rotating and deleting: nothing acknowledged is lost, nothing deleted usable, no orphan."""
+"""SIGKILL at each step of creating, rotating, importing and deleting: nothing acknowledged is lost, nothing deleted usable, no orphan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from catalog.helpers import SCOPE, START
-from hsmkms.core.errors import NotFoundException
+from hsmkms.core.errors import IncorrectKeyMaterialException, KMSInvalidStateException, NotFoundException
 from hsmkms.core.model import BackingKeyState, KeyState
 from life.child import Objects
 from life.helpers import DAY_S, Clocks, Front, front
@@ -33,6 +33,27 @@ DELETION = (
     "before:finish_destruction",
     "after:finish_destruction",
 )
+
+IMPORT = (
+    "before:begin_import",
+    "after:begin_import",
+    "before:import_key",
+    "after:import_key",
+    "before:finish_import",
+    "after:finish_import",
+)
+DELETION_OF_IMPORTED = (
+    "before:delete_imported",
+    "after:delete_imported",
+    "before:claim_destruction",
+    "after:claim_destruction",
+    "before:destroy_backing_keys",
+    "after:destroy_backing_keys",
+    "before:finish_destruction",
+    "after:finish_destruction",
+)
+FEW = 3
+"""Imports cost a key pair each."""
 
 
 class Children:
@@ -173,3 +194,74 @@ async def test_deleting(children: Children, path: Path, token: Path, clocks: Clo
                 await world.ask("DescribeKey", key_id=key_id)
         assert is_usable(world, kept)
         assert len(world.token.objects) == 1
+
+
+async def external_keys(world: Front) -> dict[str, bytes]:
+    """Make keys without material, and return for each what will be imported."""
+    return {(await world.ask("CreateKey", origin="EXTERNAL")).key_metadata.key_id: os.urandom(32) for _ in range(FEW)}
+
+
+async def reads(world: Front, key_id: str, blob: bytes) -> bool:
+    """Say whether a key decrypts; if it does not, it waits for its material."""
+    try:
+        await world.ask("Decrypt", ciphertext_blob=blob)
+    except KMSInvalidStateException:
+        assert world.key(key_id).state is KeyState.PENDING_IMPORT
+        return False
+    return True
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["first", "again"])
+@pytest.mark.parametrize("step", IMPORT)
+async def test_importing(
+    children: Children, path: Path, token: Path, clocks: Clocks, step: str, *, is_there: bool
+) -> None:
+    """Into a key that waits for its material, and into one that has it and is in use."""
+    async with front(path, clocks, Objects(token)) as world:
+        keys = await external_keys(world)
+        if is_there:
+            for key_id, material in keys.items():
+                await world.import_into(key_id, material)
+    for key_id, material in keys.items():
+        assert children.run(path, token, clocks.us, "import", step, material.hex(), key_id) == ("", -9)
+    *_, whole = keys
+    if not is_there:
+        assert children.run(path, token, clocks.us, "import", "never", keys[whole].hex(), whole) == (whole, 0)
+    async with front(path, clocks, Objects(token)) as world:
+        done = set(keys) if is_there or step == "after:finish_import" else {whole}
+        assert {key_id for key_id in keys if is_usable(world, key_id)} == done, "a key in use stays so"
+        await recovered(world)
+        for key_id, material in keys.items():
+            assert (world.key(key_id).state is KeyState.ENABLED) == (key_id in done)
+            await world.import_into(key_id, material)
+            assert is_usable(world, key_id)
+            assert len(world.objects_of(world.key(key_id))) == 1
+        await recovered(world)
+
+
+@pytest.mark.parametrize("step", DELETION_OF_IMPORTED)
+async def test_deleting_imported_material(
+    children: Children, path: Path, token: Path, clocks: Clocks, step: str
+) -> None:
+    async with front(path, clocks, Objects(token)) as world:
+        keys = await external_keys(world)
+        blobs = {}
+        for key_id, material in keys.items():
+            await world.import_into(key_id, material)
+            blobs[key_id] = (await world.ask("Encrypt", key_id=key_id, plaintext=bytes(16))).ciphertext_blob
+    for key_id in keys:
+        assert children.run(path, token, clocks.us, "delete-imported", step, "-", key_id) == ("", -9)
+    async with front(path, clocks, Objects(token)) as world:
+        stays = step == "before:delete_imported"
+        for key_id, blob in blobs.items():
+            assert await reads(world, key_id, blob) == stays
+        await recovered(world)
+        assert len(world.token.objects) == (FEW if stays else 0)
+        for key_id, material in keys.items():
+            assert await reads(world, key_id, blobs[key_id]) == stays
+            if not stays:
+                with pytest.raises(IncorrectKeyMaterialException):
+                    await world.import_into(key_id, bytes(32))
+            await world.import_into(key_id, material)
+            assert await reads(world, key_id, blobs[key_id])
+        await recovered(world)

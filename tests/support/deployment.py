@@ -8,9 +8,10 @@ import pytest
 
 from hsmkms.core.arns import key_arn
 from hsmkms.core.errors import KmsError
-from hsmkms.core.messages import NO_CONTEXT, OPERATIONS
+from hsmkms.core.messages import OPERATIONS
 from hsmkms.core.model import Principal
 from hsmkms.core.operations import perform
+from hsmkms.core.request_members import NO_CONTEXT
 from support.simulated_catalog import PARTITION
 from support.simulator import ALICE, OTHER_SCOPE, SCOPE, World, call_of
 

@@ -9,7 +9,6 @@ from hsmkms.core import context
 from hsmkms.core.ciphertext import (
     Ciphertext,
     Header,
-    Suite,
     derivation_digest,
     mode_for_length,
     parse,
@@ -20,10 +19,11 @@ from hsmkms.core.commands import Decrypt, Encrypt, GenerateDataKey, KeyRef, Rewr
 CONTEXT = {"tenant": "a", "purpose": "b"}
 
 
-def header_for(key: KeyRef, length: int) -> Header:
-    """Return a new header for a plaintext of that length."""
+def header_for(key: KeyRef, length: int, *, padded: bool = False) -> Header:
+    """Return a new header for a plaintext of that length; `padded` where the token has the true RFC 5649."""
     version = int.from_bytes(key.cka_id[16:], "big")
-    return Header(Suite.AES_CBC_ENCRYPT_DATA, mode_for_length(length), key.cka_id[:16], version, length, os.urandom(16))
+    mode = mode_for_length(length, padded=padded)
+    return Header(key.suite, mode, key.cka_id[:16], version, length, os.urandom(16))
 
 
 def digest_of(blob: Ciphertext, pairs: dict[str, str] | None = None) -> bytes:
@@ -47,27 +47,32 @@ class Sealed:
         return Decrypt(self.key, self.digest, self.blob.header.to_bytes(), self.blob.wrapped, self.blob.sealed)
 
     def verify(self) -> Verify:
-        return Verify(self.key, self.digest, self.blob.wrapped)
+        header = self.blob.header
+        return Verify(self.key, self.digest, self.blob.wrapped, header.mode, header.key_type)
 
     def rewrap(self, destination: KeyRef) -> tuple[Rewrap, Header]:
         """Return the command and the new header."""
-        header = replace(header_for(destination, self.blob.header.length), mode=self.blob.header.mode)
+        old = self.blob.header
+        header = replace(header_for(destination, old.length), mode=old.mode, key_type=old.key_type)
         digest = digest_of(Ciphertext(header, b"", self.blob.sealed))
-        return Rewrap(self.key, self.digest, self.blob.wrapped, destination, digest), header
+        wrapped = self.blob.wrapped
+        return Rewrap(self.key, self.digest, wrapped, destination, digest, old.mode, old.key_type), header
 
     def rewrapped(self, destination: KeyRef, header: Header, wrapped: bytes) -> Sealed:
         """Return the new ciphertext."""
         return Sealed(destination, Ciphertext(header, wrapped, self.blob.sealed))
 
 
-def encrypt(key: KeyRef, plaintext: bytes) -> Encrypt:
+def encrypt(key: KeyRef, plaintext: bytes, *, padded: bool = False) -> Encrypt:
     """Return the command that seals a plaintext."""
-    return Encrypt(key, header_for(key, len(plaintext)).to_bytes(), context.canonical(CONTEXT), plaintext)
+    header = header_for(key, len(plaintext), padded=padded)
+    return Encrypt(key, header.to_bytes(), context.canonical(CONTEXT), plaintext)
 
 
-def data_key(key: KeyRef, length: int, *, with_plaintext: bool) -> GenerateDataKey:
+def data_key(key: KeyRef, length: int, *, with_plaintext: bool, padded: bool = False) -> GenerateDataKey:
     """Return the command that makes a data key."""
-    return GenerateDataKey(key, header_for(key, length).to_bytes(), context.canonical(CONTEXT), int(with_plaintext))
+    header = header_for(key, length, padded=padded)
+    return GenerateDataKey(key, header.to_bytes(), context.canonical(CONTEXT), int(with_plaintext))
 
 
 def sealed(command: Encrypt | GenerateDataKey, body: bytes) -> Sealed:

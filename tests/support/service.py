@@ -22,7 +22,8 @@ from typing import Any
 
 from hsmkms.client import Client, Profile
 from support.certificates import Authority, Issued, make_authority
-from support.softhsm import MODULE, SoftHsm, make_token
+from support.nss import NssToken
+from support.softhsm import SoftHsm, make_token
 
 START_S = 30.0
 STOP_S = 30.0
@@ -83,7 +84,7 @@ class Deployment:
     """
 
     folder: Path
-    token: SoftHsm
+    token: SoftHsm | NssToken
     authority: Authority
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     people: tuple[Person, ...] = ()
@@ -117,11 +118,11 @@ class Deployment:
                 "client_ca_file": str(self.authority.certificate_file),
             },
             "token": {
-                "module": MODULE,
+                "module": self.token.module,
                 "label": self.token.label,
                 "pin_file": str(self.token.pin_file),
                 "lock_file": str(self.token.lock_file),
-                "environment": {"SOFTHSM2_CONF": str(self.token.conf)},
+                "environment": self.token.variables,
             },
             "catalog": {"url": f"sqlite:///{self.catalog_file}"},
             "limits": {},
@@ -154,7 +155,11 @@ def _toml(name: str, values: Mapping[str, Any]) -> str:
 
 
 def make_deployment(
-    folder: Path, *, token: SoftHsm | None = None, people: tuple[Person, ...] = (), **settings: Mapping[str, Any]
+    folder: Path,
+    *,
+    token: SoftHsm | NssToken | None = None,
+    people: tuple[Person, ...] = (),
+    **settings: Mapping[str, Any],
 ) -> Deployment:
     """Make a deployment with a token of its own, or on a given one.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from hsmkms.core import key_states
 from hsmkms.core.arns import alias_arn, key_arn
-from hsmkms.core.ciphertext import CANARY_BYTES, Suite, key_material_id
+from hsmkms.core.ciphertext import Suite, key_material_id
 from hsmkms.core.errors import (
     AlreadyExistsException,
     ConflictException,
@@ -26,7 +26,8 @@ from hsmkms.core.errors import (
 )
 from hsmkms.core.grants import MAX_GRANTS_PER_GRANTEE, MAX_GRANTS_PER_KEY, grantee_names
 from hsmkms.core.model import Alias, BackingKey, BackingKeyState, Grant, KeyState, KmsKey, RotationType, Scope, Tag
-from hsmkms.core.ports import Begun, Mutation
+from hsmkms.core.ports import Begun, Import, Mutation
+from hsmkms.core.specs import is_canary_of
 from hsmkms.core.usage import KeyUse
 
 PARTITION = "aws"
@@ -69,6 +70,7 @@ class SimulatedCatalog:
     stale: bool = False
     changed: list[str] = field(default_factory=list)
     _kept: dict[tuple[Scope, str, str, str], _Kept] = field(default_factory=dict)
+    _claimed: set[bytes] = field(default_factory=set)
 
     # The view
 
@@ -155,9 +157,9 @@ class SimulatedCatalog:
         return Begun(key, version)
 
     async def finish_backing_key(self, mutation: Mutation, begun: Begun, canary: bytes, answer: bytes) -> KmsKey:
-        if len(canary) != CANARY_BYTES:
-            raise KMSInternalException(detail=f"a canary of {len(canary)} bytes")
         key = self._require_key(begun.key.scope, begun.key.key_id)
+        if not is_canary_of(key.spec, canary):
+            raise KMSInternalException(detail=f"a canary of {len(canary)} bytes")
         arn = key_arn(PARTITION, key.scope, key.key_id)
         old = key.backing_keys[begun.version]
         if old.state is BackingKeyState.ACTIVE and old.canary != canary:
@@ -182,6 +184,101 @@ class SimulatedCatalog:
         if kept is not None and not kept.answer:
             kept.answer = answer
         return key
+
+    async def create_key_without_material(self, mutation: Mutation, key: KmsKey, answer: bytes) -> bytes:
+        if (kept := self._find(mutation)) is not None:
+            return kept.answer
+        if key.state is not KeyState.PENDING_IMPORT or key.backing_keys:
+            raise KMSInternalException(detail="a key without material is PendingImport")
+        self.put(replace(key, tags=_in_order(key.tags)))
+        return self._keep(mutation, answer=answer)
+
+    async def begin_import(self, mutation: Mutation, key: KmsKey, imported: Import) -> Begun:
+        key = self._require("ImportKeyMaterial", key)
+        arn = key_arn(PARTITION, key.scope, key.key_id)
+        old = key.backing_keys.get(imported.version)
+        if old is not None and old.state is BackingKeyState.DESTROYING:
+            raise KeyUnavailableException(f"The key material of {arn} is being deleted. Try again.")
+        if old is None:
+            old = BackingKey(imported.version, imported.suite, BackingKeyState.CREATING, b"", "", self.clock.us)
+        elif old.state is not BackingKeyState.ACTIVE:
+            old = replace(old, state=BackingKeyState.CREATING, suite=imported.suite)
+        return Begun(self.put(replace(key, backing_keys={**key.backing_keys, imported.version: old})), imported.version)
+
+    async def finish_import(
+        self, mutation: Mutation, begun: Begun, imported: Import, canary: bytes, answer: bytes
+    ) -> KmsKey:
+        key = self._require("ImportKeyMaterial", begun.key)
+        old = key.backing_keys[begun.version]
+        if old.state not in (BackingKeyState.CREATING, BackingKeyState.ACTIVE) or old.canary not in (b"", canary):
+            arn = key_arn(PARTITION, key.scope, key.key_id)
+            raise ConflictException(f"Another request changed the key material of {arn}.")
+        ready = replace(
+            old,
+            state=BackingKeyState.ACTIVE,
+            canary=canary,
+            material_id=key_material_id(canary),
+            expiry=imported.expiry,
+            description=old.description if imported.description is None else imported.description,
+        )
+        key = self._write(
+            key,
+            state=KeyState.ENABLED,
+            current_version=begun.version,
+            backing_keys={**key.backing_keys, begun.version: ready},
+        )
+        if self._find(mutation) is None:
+            self._keep(mutation, answer=answer)
+        return key
+
+    async def abandon_import(self, begun: Begun) -> None:
+        key = self._require_key(begun.key.scope, begun.key.key_id)
+        old = key.backing_keys.get(begun.version)
+        if old is None or old.state is not BackingKeyState.CREATING:
+            return
+        others = {version: one for version, one in key.backing_keys.items() if version != begun.version}
+        if old.canary:
+            others[begun.version] = replace(old, state=BackingKeyState.PENDING_IMPORT)
+        self.put(replace(key, backing_keys=others))
+
+    async def delete_imported(self, mutation: Mutation, key: KmsKey, version: int, answer: bytes) -> bytes:
+        if (kept := self._find(mutation)) is not None:
+            return kept.answer
+        key = self._require("DeleteImportedKeyMaterial", key)
+        old = key.backing_keys.get(version)
+        arn = key_arn(PARTITION, key.scope, key.key_id)
+        if old is None:
+            raise NotFoundException(f"{arn} has no key material of version {version}.")
+        if old.state is BackingKeyState.CREATING:
+            raise ConflictException(f"An import into {arn} is in progress.")
+        if old.state is BackingKeyState.ACTIVE:
+            self._write(
+                key,
+                state=key.state if key.state is KeyState.PENDING_DELETION else KeyState.PENDING_IMPORT,
+                current_version=0,
+                backing_keys={
+                    **key.backing_keys,
+                    version: replace(old, state=BackingKeyState.DESTROYING, expiry=None),
+                },
+            )
+        return self._keep(mutation, answer=answer)
+
+    async def claim_destruction(self, cka_id: bytes) -> None:
+        key = self.key_by_uuid(cka_id[:16])
+        version = int.from_bytes(cka_id[16:], "big")
+        if key is None or key.backing_keys[version].state is not BackingKeyState.DESTROYING:
+            raise ConflictException("This key material is not to be destroyed any more.")
+        self._claimed.add(cka_id)
+
+    async def finish_destruction(self, cka_id: bytes) -> None:
+        key = self.key_by_uuid(cka_id[:16])
+        version = int.from_bytes(cka_id[16:], "big")
+        if key is not None and key.backing_keys[version].state is BackingKeyState.DESTROYING:
+            if cka_id not in self._claimed:
+                raise ConflictException("Another request has taken up this key material.")
+            self._claimed.discard(cka_id)
+            gone = replace(key.backing_keys[version], state=BackingKeyState.PENDING_IMPORT)
+            self.put(replace(key, backing_keys={**key.backing_keys, version: gone}))
 
     async def set_state(self, mutation: Mutation, key: KmsKey, state: KeyState) -> None:
         if self._find(mutation) is None:

@@ -30,6 +30,7 @@ class SoftHsm:
         pin_file: Holds the user PIN, mode 600.
         lock_file: For workers that log in.
         label: The token's label.
+        name: The kind of token, as docs/tokens.md names it.
     """
 
     folder: Path
@@ -37,6 +38,17 @@ class SoftHsm:
     pin_file: Path
     lock_file: Path
     label: str = LABEL
+    name: str = "SoftHSM"
+
+    @property
+    def module(self) -> str:
+        """The PKCS#11 module."""
+        return MODULE
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a process that loads the module must have in its environment."""
+        return {"SOFTHSM2_CONF": str(self.conf)}
 
     @property
     def tokens(self) -> Path:
@@ -45,12 +57,12 @@ class SoftHsm:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment for a process that loads the module."""
-        return {**os.environ, "SOFTHSM2_CONF": str(self.conf), **more}
+        return {**os.environ, **self.variables, **more}
 
     def settings(self, **changes: object) -> WorkerSettings:
         """Return settings for a worker on this token."""
         known: dict[str, object] = {
-            "module": MODULE,
+            "module": self.module,
             "token_label": self.label,
             "token_serial": "",
             "pin_file": str(self.pin_file),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from hsmkms.core.commands import Command, Outcome, Result, Start
+from hsmkms.core.commands import Outcome, Result, Start
 from hsmkms.core.frames import (
     LENGTH,
     MAX_RESPONSE_BYTES,
@@ -21,6 +21,7 @@ from hsmkms.core.frames import (
     encode_request,
     frame_length,
 )
+from hsmkms.core.material_commands import Command
 from hsmkms.core.startup import TokenDescription, WorkerSettings
 
 

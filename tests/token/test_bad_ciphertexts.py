@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hsmkms.core.ciphertext import Suite, cka_id
+from hsmkms.core.ciphertext import cka_id
 from hsmkms.core.commands import GenerateBackingKey, KeyRef, Outcome
 from hsmkms.hsm.errors import ItemError
 from support.sealing import Sealed, digest_of, encrypt, sealed
@@ -27,14 +27,14 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
     )
 
 
-def test_200_mutations_leave_the_worker_and_its_session_well(worker):
+def test_200_mutations_leave_the_worker_and_its_session_well(worker, in_process):
     chance = random.Random(2)
     identifier = cka_id(os.urandom(16), 1)
-    canary = worker.value(GenerateBackingKey(identifier, Suite.AES_CBC_ENCRYPT_DATA, b"deployment"))
-    key = KeyRef(identifier, Suite.AES_CBC_ENCRYPT_DATA, canary)
+    canary = worker.value(GenerateBackingKey(identifier, in_process.suite, b"deployment"))
+    key = KeyRef(identifier, in_process.suite, canary)
     for length in (13, 32, 256, 4096):
         plaintext = os.urandom(length)
-        command = encrypt(key, plaintext)
+        command = encrypt(key, plaintext, padded=in_process.features.wraps_padded)
         good = sealed(command, worker.value(command))
         rewrap, header = good.rewrap(key)
         for _ in range(50):
@@ -54,7 +54,7 @@ def test_200_mutations_leave_the_worker_and_its_session_well(worker):
 def test_refusals_leave_no_session_object(session, length):
     """The `session` fixture counts them."""
     key = session.generate()
-    command = encrypt(key, os.urandom(length))
+    command = encrypt(key, os.urandom(length), padded=session.features.wraps_padded)
     good = sealed(command, session.sequences.encrypt(command))
     chance = random.Random(length)
     for _ in range(30):

@@ -4,12 +4,12 @@ import os
 
 import pytest
 
-from hsmkms.core.ciphertext import Mode, Suite, canary_digest, cka_id, parse
+from hsmkms.core.ciphertext import canary_digest, cka_id, mode_for_length, parse
 from hsmkms.core.commands import KeyRef, Outcome, Random
 from hsmkms.hsm.constants import CKA
 from hsmkms.hsm.cryptoki import Handle
 from hsmkms.hsm.errors import ItemError
-from hsmkms.hsm.templates import BACKING_KEY_SUITE_1, render
+from hsmkms.hsm.templates import BACKING_KEY, render
 from support import reference_decoder as decoder
 from support.sealing import CONTEXT, Sealed, data_key, digest_of, encrypt, sealed
 
@@ -19,18 +19,18 @@ LENGTHS = [*range(1, 65), *range(249, 265), 1000, 4095, 4096]
 @pytest.fixture(scope="module")
 def chosen(in_process):
     """A backing key whose value this test chose, in the backing template: `(value, KeyRef)`."""
-    value, identifier = os.urandom(32), cka_id(os.urandom(16), 7)
+    value, identifier, suite = os.urandom(32), cka_id(os.urandom(16), 7), in_process.suite
     template = render(
-        BACKING_KEY_SUITE_1,
+        BACKING_KEY[suite],
         in_process.found,
         extra=((CKA.ID, identifier), (CKA.LABEL, b"chosen by a test"), (CKA.VALUE, value)),
         without=(CKA.VALUE_LEN,),
     )
     handle = Handle()
     in_process.cryptoki.create_object(template.pointer, template.count, handle.pointer)
-    canary = in_process.wrapping.make_canary(handle.value, Suite.AES_CBC_ENCRYPT_DATA, canary_digest(identifier[:16]))
+    canary = in_process.wrapping.make_canary(handle.value, suite, canary_digest(identifier[:16]))
     assert in_process.keys.load([identifier]) == [identifier]
-    yield value, KeyRef(identifier, Suite.AES_CBC_ENCRYPT_DATA, canary)
+    yield value, KeyRef(identifier, suite, canary)
     in_process.cryptoki.destroy_object(handle.value)
 
 
@@ -38,7 +38,7 @@ def test_what_the_token_seals_the_independent_decoder_opens(session, chosen):
     value, key = chosen
     for length in LENGTHS:
         plaintext = os.urandom(length)
-        command = encrypt(key, plaintext)
+        command = encrypt(key, plaintext, padded=session.features.wraps_padded)
         blob = command.header + session.sequences.encrypt(command)
         assert decoder.unseal(value, blob, CONTEXT) == plaintext, length
 
@@ -57,6 +57,8 @@ def test_what_the_independent_decoder_seals_the_token_opens(session, chosen):
                 plaintext=plaintext,
                 data_key=os.urandom(32),
                 nonce=os.urandom(12),
+                suite=key.suite,
+                mode=decoder.mode_of(length, padded=session.features.wraps_padded),
             )
         )
         assert session.sequences.decrypt(Sealed(key, blob).decrypt()) == plaintext, length
@@ -67,12 +69,12 @@ def test_a_rewrapped_ciphertext_opens_under_the_new_key_only(session, chosen):
     source = session.generate()
     for length in LENGTHS:
         plaintext = os.urandom(length)
-        command = encrypt(source, plaintext)
+        command = encrypt(source, plaintext, padded=session.features.wraps_padded)
         old = sealed(command, session.sequences.encrypt(command))
         rewrap, header = old.rewrap(key)
         new = old.rewrapped(key, header, session.sequences.rewrap(rewrap))
         assert decoder.unseal(value, new.blob.to_bytes(), CONTEXT) == plaintext
-        assert new.blob.header.mode == (Mode.DIRECT if length % 8 == 0 and 16 <= length <= 256 else Mode.ENVELOPE)
+        assert new.blob.header.mode is mode_for_length(length, padded=session.features.wraps_padded)
         with pytest.raises(ItemError) as refused:
             session.sequences.verify(Sealed(source, new.blob).verify())
         assert refused.value.outcome is Outcome.INVALID_CIPHERTEXT
@@ -82,7 +84,7 @@ def test_a_rewrapped_ciphertext_opens_under_the_new_key_only(session, chosen):
 def test_data_keys_come_with_and_without_plaintext(session, chosen, length):
     value, key = chosen
     for with_plaintext in (True, False):
-        command = data_key(key, length, with_plaintext=with_plaintext)
+        command = data_key(key, length, with_plaintext=with_plaintext, padded=session.features.wraps_padded)
         answer = session.sequences.generate_data_key(command)
         body_length = int.from_bytes(answer[:4], "big")
         body, plaintext = answer[4 : 4 + body_length], answer[4 + body_length :]

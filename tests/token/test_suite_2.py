@@ -1,43 +1,40 @@
-"""Suite 2 by known answer on a token that has it: NSS softokn, session objects only, without a database.
+"""Suite 2 by known answers: on the token that has it the derivation is SP 800-108's, and the probe tells the tokens apart."""
 
-Suite 2 stays reserved for ciphertexts; what is shown is that its derivation is right, and that the probe tells tokens apart.
-"""
+import os
 
-import json
-import subprocess
-import sys
-from pathlib import Path
+import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 
-SOFTOKN = "/usr/lib/x86_64-linux-gnu/libsoftokn3.so"
+from hsmkms.core.ciphertext import CANARY_VALUE, Suite, canary_digest
+from hsmkms.hsm.constants import CKA
+from hsmkms.hsm.cryptoki import Handle
+from hsmkms.hsm.templates import BACKING_KEY, render
+from support import reference_decoder as reference
 
-PROBE = """
-import ctypes, json, sys
-from hsmkms.core.statistics import WorkerStatistics
-from hsmkms.hsm.cryptoki import Cryptoki, Module
-from hsmkms.hsm.probe import probe
-
-class InitializeArgs(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("create", "destroy", "lock", "unlock")] + [
-        ("flags", ctypes.c_ulong), ("library_parameters", ctypes.c_char_p), ("reserved", ctypes.c_void_p)]
-
-module = Module(sys.argv[1])
-parameters = b"configdir='' certPrefix='' keyPrefix='' secmod='' flags=readOnly,noCertDB,noModDB,forceOpen,optimizeSpace"
-arguments = InitializeArgs(flags=2, library_parameters=parameters)
-assert module.function("C_Initialize", ctypes.c_void_p)(ctypes.addressof(arguments)) == 0
-session = ctypes.c_ulong()
-open_session = module.function("C_OpenSession", ctypes.c_ulong, ctypes.c_ulong, *[ctypes.c_void_p] * 3)
-assert open_session(1, 6, None, None, ctypes.addressof(session)) == 0
-print(json.dumps(probe(Cryptoki(module, session.value, WorkerStatistics())).to_dict()))
-"""
+SUITES = [Suite.AES_CBC_ENCRYPT_DATA, Suite.SP800_108_CMAC_COUNTER]
 
 
-def test_nss_derives_by_suite_2_what_software_derives():
-    assert Path(SOFTOKN).is_file(), f"this test needs NSS at {SOFTOKN} (apt install libnss3)"
-    done = subprocess.run([sys.executable, "-c", PROBE, SOFTOKN], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["known_answers"]
-    assert found["suite_2"]
-    assert found["aes_key_wrap_padded"] == "0x210B"
-    assert found["oaep_sha256"]
-    assert not found["allowed_mechanisms"], "accepted, and not enforced"
+@pytest.mark.parametrize(
+    "suite",
+    [
+        pytest.param(SUITES[0], marks=pytest.mark.needs("suite_1")),
+        pytest.param(SUITES[1], marks=pytest.mark.needs("suite_2")),
+    ],
+)
+def test_a_token_derives_what_the_reference_derives(session, suite):
+    value, key_id = os.urandom(32), os.urandom(16)
+    extra = ((CKA.TOKEN, False), (CKA.VALUE, value))
+    template, handle = render(BACKING_KEY[suite], session.found, extra=extra, without=(CKA.VALUE_LEN,)), Handle()
+    session.cryptoki.create_object(template.pointer, template.count, handle.pointer)
+    try:
+        canary = session.wrapping.make_canary(handle.value, suite, canary_digest(key_id))
+    finally:
+        session.cryptoki.destroy_object(handle.value)
+    assert canary == reference.canary(value, key_id, int(suite))
+    others = [one for one in SUITES if one is not suite]
+    assert aes_key_unwrap(reference.derive(value, canary_digest(key_id), int(suite)), canary) == CANARY_VALUE
+    assert canary != reference.canary(value, key_id, int(others[0]))
+
+
+def test_new_keys_are_of_suite_2_where_the_token_has_it(session, token):
+    assert session.suite is {"SoftHSM": Suite.AES_CBC_ENCRYPT_DATA}.get(token.name, Suite.SP800_108_CMAC_COUNTER)

@@ -30,12 +30,12 @@ def test_an_expired_item_is_not_started(worker):
     assert worker.ask_one(Random(8), expiry_ns=now + 10**12).outcome is Outcome.OK
 
 
-def test_a_batch_is_answered_item_by_item(worker):
-    unknown = KeyRef(bytes(20), Suite.AES_CBC_ENCRYPT_DATA, bytes(40))
+def test_a_batch_is_answered_item_by_item(worker, in_process):
+    unknown = KeyRef(bytes(20), in_process.suite, bytes(40))
     identifier = cka_id(os.urandom(16), 1)
-    canary = worker.value(GenerateBackingKey(identifier, Suite.AES_CBC_ENCRYPT_DATA, b"deployment"))
-    good = encrypt(KeyRef(identifier, Suite.AES_CBC_ENCRYPT_DATA, canary), b"x")
-    bad = encrypt(KeyRef(cka_id(os.urandom(16), 1), Suite.AES_CBC_ENCRYPT_DATA, unknown.canary), b"x")
+    canary = worker.value(GenerateBackingKey(identifier, in_process.suite, b"deployment"))
+    good = encrypt(KeyRef(identifier, in_process.suite, canary), b"x")
+    bad = encrypt(KeyRef(cka_id(os.urandom(16), 1), in_process.suite, unknown.canary), b"x")
     outcomes = [result.outcome for result in worker.ask(bad, good, bad)]
     assert outcomes == [Outcome.KEY_NOT_LOADED, Outcome.OK, Outcome.KEY_NOT_LOADED]
     assert not worker.retired
@@ -75,8 +75,8 @@ def test_a_malformed_frame_ends_the_process(worker, frame):
 
 
 @pytest.mark.parametrize("first", [Random(8), Start(b"not json"), Start(b'{"module": 1}')])
-def test_the_first_frame_must_be_start(softhsm, first):
-    with SpawnedWorker(softhsm.environment()) as worker:
+def test_the_first_frame_must_be_start(token, first):
+    with SpawnedWorker(token.environment()) as worker:
         worker.send(encode_request(Request(1, (0,), (first,))))
         with pytest.raises((EOFError, ConnectionError)):
             worker.receive()
@@ -110,14 +110,14 @@ time.sleep(60)
 """
 
 
-def test_it_dies_with_its_parent_even_while_the_socket_is_open(softhsm, settings):
+def test_it_dies_with_its_parent_even_while_the_socket_is_open(token, settings):
     ours, theirs = socket.socketpair()
     kept = theirs.dup()  # so that no end of file tells the worker
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdout=subprocess.PIPE,
-        env=softhsm.environment(),
+        env=token.environment(),
     )
     theirs.close()
     assert parent.stdout is not None
@@ -162,8 +162,16 @@ def test_an_unforeseen_exception_tells_its_type_only_and_retires(capfd):
     theirs.close()
 
 
-def test_a_broken_token_makes_the_worker_retire(worker, softhsm):
+@pytest.fixture
+def softhsm_worker(softhsm, softhsm_settings):
+    with SpawnedWorker(softhsm.environment()) as spawned:
+        spawned.start(softhsm_settings)
+        yield spawned
+
+
+def test_a_broken_token_makes_the_worker_retire(softhsm_worker, softhsm):
     """A handle that the token no longer knows: the object was destroyed by someone else."""
+    worker = softhsm_worker
     before = set(softhsm.tokens.glob("*/*.object"))
     identifier = cka_id(os.urandom(16), 1)
     canary = worker.value(GenerateBackingKey(identifier, Suite.AES_CBC_ENCRYPT_DATA, b"deployment"))
@@ -176,11 +184,11 @@ def test_a_broken_token_makes_the_worker_retire(worker, softhsm):
         assert worker.process.wait(5) == module.EXIT_RETIRED
 
 
-def test_a_token_that_went_away_is_no_damaged_key(tmp_path, settings):
+def test_a_token_that_went_away_is_no_damaged_key(tmp_path, softhsm_settings):
     """SoftHSM answers on with its folder gone, and makes session keys; only the backing keys are not there."""
     token = make_token(tmp_path / "token")
     with SpawnedWorker(token.environment()) as worker:
-        worker.start(token.settings(capabilities=settings.capabilities))
+        worker.start(token.settings(capabilities=softhsm_settings.capabilities))
         identifier = cka_id(os.urandom(16), 1)
         canary = worker.value(GenerateBackingKey(identifier, Suite.AES_CBC_ENCRYPT_DATA, b"deployment"))
         token.tokens.rename(tmp_path / "away")
@@ -188,11 +196,11 @@ def test_a_token_that_went_away_is_no_damaged_key(tmp_path, settings):
         assert result.outcome is Outcome.UNAVAILABLE, result.value
         assert worker.retired
     with SpawnedWorker(token.environment()) as worker:
-        again = worker.ask_one(Start(token.settings(capabilities=settings.capabilities).to_json()))
+        again = worker.ask_one(Start(token.settings(capabilities=softhsm_settings.capabilities).to_json()))
         assert again.outcome is Outcome.UNAVAILABLE, again.value
     (tmp_path / "away").rename(token.tokens)
     with SpawnedWorker(token.environment()) as worker:
-        worker.start(token.settings(capabilities=settings.capabilities))
+        worker.start(token.settings(capabilities=softhsm_settings.capabilities))
         assert (
             worker.ask_one(encrypt(KeyRef(identifier, Suite.AES_CBC_ENCRYPT_DATA, canary), b"x")).outcome is Outcome.OK
         )

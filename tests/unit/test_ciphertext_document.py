@@ -12,6 +12,7 @@ from support import reference_decoder as reference
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "ciphertext-format.md"
 BLOCK = re.compile(r"^```text example=(\w+) part=(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = ["direct", "envelope", "padded", "private"]
 BLOCKS = {(example, part): body for example, part, body in BLOCK.findall(DOCUMENT.read_text())}
 
 
@@ -39,13 +40,14 @@ def stated_context(stated):
     return dict(pair.split(":", 1) for pair in stated["encryption context"].split(", "))
 
 
-@pytest.mark.parametrize("example", ["direct", "envelope"])
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_the_example_is_what_its_inputs_make(example):
     stated = values(example)
     key_id = uuid.UUID(stated["key id"]).bytes
     secrets = (
         {"data_key": octets(stated["data key"]), "nonce": octets(stated["nonce"])} if example == "envelope" else {}
     )
+    suite, mode, _, key_type = blob(example)[4:8]
     made = reference.seal(
         octets(stated["backing key"]),
         key_id=key_id,
@@ -53,13 +55,16 @@ def test_the_example_is_what_its_inputs_make(example):
         salt=octets(stated["salt"]),
         context=stated_context(stated),
         plaintext=octets(stated["plaintext"]),
+        suite=suite,
+        mode=mode,
+        key_type=key_type,
         **secrets,
     )
     assert made == blob(example)
     assert reference.unseal(octets(stated["backing key"]), made, stated_context(stated)) == octets(stated["plaintext"])
 
 
-@pytest.mark.parametrize("example", ["direct", "envelope"])
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_the_service_computes_the_intermediate_values(example):
     stated = values(example)
     parsed = ciphertext.parse(blob(example))
@@ -69,7 +74,8 @@ def test_the_service_computes_the_intermediate_values(example):
     assert form == octets(stated["canonical context"])
     assert rest == octets(stated["digest of the rest"])
     assert digest == octets(stated["derivation input"])
-    assert reference.derive(octets(stated["backing key"]), digest) == octets(stated["wrapping key"])
+    wrapping_key = reference.derive(octets(stated["backing key"]), digest, parsed.header.suite)
+    assert wrapping_key == octets(stated["wrapping key"])
     assert parsed.header.cka_id == octets(stated["CKA_ID"])
 
 
@@ -84,6 +90,5 @@ def test_the_canary_example():
 
 
 def test_every_block_is_tested():
-    assert set(BLOCKS) == {
-        ("direct", "values"), ("direct", "bytes"), ("envelope", "values"), ("envelope", "bytes"), ("canary", "values"),
-    }  # fmt: skip
+    parts = {(example, part) for example in EXAMPLES for part in ("values", "bytes")}
+    assert set(BLOCKS) == parts | {("canary", "values")}

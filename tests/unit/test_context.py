@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hsmkms.core.context import MAX_CONTEXT_BYTES, canonical
 from hsmkms.core.errors import ValidationException
-from hsmkms.core.messages import NO_CONTEXT
+from hsmkms.core.request_members import NO_CONTEXT
 
 pairs = st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=8)
 

@@ -86,3 +86,29 @@ def test_a_table_of_principals_that_is_ambiguous_is_refused(tmp_path, old, new, 
     file.write_text(FILE.read_text().replace(old, new))
     with pytest.raises(config.ConfigError, match=rf"principals.*{wrong}"):
         config.load(file)
+
+
+TOKENS = sorted((FILE.parent / "tokens").glob("*.toml"))
+
+
+def test_there_is_a_configuration_for_each_token():
+    names = {"softhsm", "nss", "luna", "nshield", "aws-cloudhsm", "utimaco", "yubihsm2", "tpm2"}
+    assert {file.stem for file in TOKENS} == names
+
+
+@pytest.mark.parametrize("file", TOKENS, ids=lambda file: file.stem)
+def test_the_service_takes_a_tokens_configuration(file):
+    token = config.load(file).token
+    assert token.module.is_absolute()
+    assert token.pin_path() == Path("/etc/hsm-kms/pin")
+
+
+@pytest.mark.parametrize("file", TOKENS, ids=lambda file: file.stem)
+def test_a_tokens_configuration_says_whether_it_was_tried_and_what_the_probe_is_expected_to_find(file):
+    head = file.read_text().partition("[token]")[0]
+    tried = file.stem in ("softhsm", "nss")
+    assert ("# Tried: yes." in head) == tried
+    assert ("# NOT TRIED: " in head) != tried
+    assert tried or "Source: " in head
+    assert re.search("(?i)what the probe (is expected to find|finds)", head)
+    assert tried or "hsm-kms token probe --module " in head

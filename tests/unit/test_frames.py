@@ -7,7 +7,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hsmkms.core import commands
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.commands import (
     Encrypt,
@@ -35,14 +34,24 @@ from hsmkms.core.frames import (
     encode_response,
     frame_length,
 )
+from hsmkms.core.material_commands import Command, DecryptRsa, KeyPairRef, Mac, MacKeyRef, PairSpec, PairUse
 
-KINDS = typing.get_args(commands.Command)
+KINDS = typing.get_args(Command)
 LENGTHS = {
     "cka_id": (20, 20),
     "source_digest": (32, 32),
     "destination_digest": (32, 32),
     "header": (48, 48),
-    "wrapped": (0, 264),
+    "wrapped": (0, 2608),
+    "digest": (32, 32),
+    "salt": (16, 16),
+    "oaep": (0, 512),
+    "message": (0, 4096),
+    "signature": (0, 6144),
+    "mac": (0, 6144),
+    "material": (0, 6144),
+    "public_key": (0, 8192),
+    "expected": (0, 1024),
     "context": (0, 8192),
     "plaintext": (0, 4096),
     "sealed": (0, 4124),
@@ -55,15 +64,22 @@ LENGTHS = {
 u32 = st.integers(0, (1 << 32) - 1)
 u64 = st.integers(0, (1 << 64) - 1)
 suites = st.sampled_from(Suite)
-key_refs = st.builds(KeyRef, st.binary(min_size=20, max_size=20), suites, st.binary(min_size=40, max_size=40))
+cka_ids = st.binary(min_size=20, max_size=20)
+references = {
+    KeyRef: st.builds(KeyRef, cka_ids, suites, st.binary(min_size=40, max_size=40)),
+    KeyPairRef: st.builds(
+        KeyPairRef, cka_ids, st.sampled_from(PairSpec), st.sampled_from(PairUse), st.binary(min_size=1, max_size=300)
+    ),
+    MacKeyRef: st.builds(MacKeyRef, cka_ids, st.binary(min_size=32, max_size=32)),
+}
 
 
 def values_of(kind):
     hints = typing.get_type_hints(kind)
 
     def values(name):
-        if hints[name] is KeyRef:
-            return key_refs
+        if hints[name] in references:
+            return references[hints[name]]
         if hints[name] is int:
             return u32
         least, most = LENGTHS[name]
@@ -179,7 +195,12 @@ def command_with(name, length):
     """A command with a field of that name and length, all else being as it must be."""
     kind = next(kind for kind in KINDS if name in kind.__dataclass_fields__)
     hints = typing.get_type_hints(kind)
-    known = {KeyRef: KeyRef(bytes(20), Suite.AES_CBC_ENCRYPT_DATA, bytes(40)), int: 1}
+    known = {
+        KeyRef: KeyRef(bytes(20), Suite.AES_CBC_ENCRYPT_DATA, bytes(40)),
+        KeyPairRef: KeyPairRef(bytes(20), PairSpec.RSA_2048, PairUse.ENCRYPT, b"public key"),
+        MacKeyRef: MacKeyRef(bytes(20), bytes(32)),
+        int: 1,
+    }
     values = {
         field.name: bytes(LENGTHS[field.name][0]) if hints[field.name] is bytes else known[hints[field.name]]
         for field in dataclasses.fields(kind)
@@ -202,6 +223,22 @@ def test_each_field_has_its_limits_on_either_side(name, limits):
     assert claimed != at_its_length
     with pytest.raises(FrameError, match=name):
         decode_request(claimed)
+
+
+def test_references_have_their_lengths():
+    pair = KeyPairRef(bytes(20), PairSpec.RSA_2048, PairUse.ENCRYPT, bytes(1024))
+    mac = MacKeyRef(bytes(20), bytes(32))
+    assert encode_request(Request(1, (0,), (DecryptRsa(pair, 1, b"x"),)))
+    assert encode_request(Request(1, (0,), (Mac(mac, 1, b"x"),)))
+    for command in (
+        DecryptRsa(dataclasses.replace(pair, public_key=bytes(1025)), 1, b"x"),
+        DecryptRsa(dataclasses.replace(pair, public_key=b""), 1, b"x"),
+        DecryptRsa(dataclasses.replace(pair, cka_id=bytes(19)), 1, b"x"),
+        Mac(dataclasses.replace(mac, canary=bytes(31)), 1, b"x"),
+        Mac(dataclasses.replace(mac, cka_id=bytes(21)), 1, b"x"),
+    ):
+        with pytest.raises(FrameError, match="of the wrong length"):
+            encode_request(Request(1, (0,), (command,)))
 
 
 def test_a_frame_holds_1_to_16_items_of_one_kind():

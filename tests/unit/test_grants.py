@@ -13,13 +13,13 @@ from hsmkms.core.errors import InvalidArnException
 from hsmkms.core.grants import (
     ACTIONS,
     CONTEXT_OPERATIONS,
-    OPERATIONS_OF_SPEC,
     Retirement,
     allows_context,
     grant_allowing,
     grantee_names,
     is_principal,
     is_within,
+    operations_on,
     require_principal,
     retirement,
 )
@@ -35,6 +35,7 @@ from hsmkms.core.model import (
     Principal,
     Scope,
 )
+from hsmkms.core.specs import USAGES
 
 ACCOUNT, OTHER = "111122223333", "444455556666"
 SCOPE = Scope(ACCOUNT, "eu-central-1")
@@ -295,6 +296,38 @@ def test_what_a_grant_cannot_name(arn):
         require_principal(arn)
 
 
-def test_the_tables_have_every_operation():
+def test_the_table_has_every_operation():
     assert set(ACTIONS.values()) == set(OPERATIONS)
-    assert OPERATIONS_OF_SPEC.keys() == set(KeySpec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "usage", "operations"),
+    [
+        (
+            KeySpec.SYMMETRIC_DEFAULT,
+            KeyUsage.ENCRYPT_DECRYPT,
+            (
+                "Decrypt Encrypt GenerateDataKey GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext "
+                "GenerateDataKeyWithoutPlaintext ReEncryptFrom ReEncryptTo"
+            ),
+        ),
+        (
+            KeySpec.RSA_2048,
+            KeyUsage.ENCRYPT_DECRYPT,
+            "Decrypt Encrypt GetPublicKey ReEncryptFrom ReEncryptTo",
+        ),
+        (KeySpec.RSA_2048, KeyUsage.SIGN_VERIFY, "GetPublicKey Sign Verify"),
+        (KeySpec.ECC_NIST_P384, KeyUsage.KEY_AGREEMENT, "DeriveSharedSecret GetPublicKey"),
+        (KeySpec.HMAC_256, KeyUsage.GENERATE_VERIFY_MAC, "GenerateMac VerifyMac"),
+    ],
+)
+def test_a_grant_allows_what_its_key_can_do(spec, usage, operations):
+    """Source: "Grant operations" of AWS's developer guide."""
+    possible = operations_on(usage, spec) - {"CreateGrant", "RetireGrant", "DescribeKey"}
+    assert sorted(possible) == operations.split()
+
+
+def test_every_usage_of_every_spec_has_grant_operations():
+    for spec, usages in USAGES.items():
+        for usage in usages:
+            assert operations_on(usage, spec) > {"CreateGrant", "RetireGrant", "DescribeKey"}

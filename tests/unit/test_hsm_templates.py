@@ -7,7 +7,7 @@ import pytest
 from hsmkms.core.ciphertext import Suite
 from hsmkms.hsm import templates
 from hsmkms.hsm.capabilities import PURPOSES, Capabilities
-from hsmkms.hsm.constants import CKA
+from hsmkms.hsm.constants import CKA, CKO
 from hsmkms.hsm.cryptoki import Buffer
 from hsmkms.hsm.templates import USAGES, Room, Template, render
 
@@ -18,6 +18,15 @@ OBJECTS = {
     name: value
     for name, value in vars(templates).items()
     if name.startswith(("BACKING_KEY_SUITE", "WRAPPING_KEY_", "PAYLOAD", "DATA_KEY_"))
+}
+PAIRS = {
+    name: value
+    for name, value in vars(templates).items()
+    if name.startswith(("PAIR_", "DATA_PAIR_", "IMPORT_")) and name.endswith(("_PUBLIC", "_PRIVATE"))
+}
+CLASS_USAGES = {
+    CKO.PRIVATE_KEY: {CKA.DECRYPT, CKA.SIGN, CKA.SIGN_RECOVER, CKA.UNWRAP, CKA.DERIVE},
+    CKO.PUBLIC_KEY: {CKA.ENCRYPT, CKA.VERIFY, CKA.VERIFY_RECOVER, CKA.WRAP, CKA.DERIVE},
 }
 
 
@@ -49,6 +58,23 @@ def test_a_token_that_allows_by_default_is_told_what_is_off(name):
     assert {usage: rendered[usage] for usage in USAGES} == {
         usage: bool(dict(OBJECTS[name]).get(usage)) for usage in USAGES
     }
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("found", [EVERYTHING, Capabilities(), Capabilities(modifiable=True)])
+def test_a_key_of_a_pair_names_each_usage_of_its_class_and_no_other(name, found):
+    """Tokens differ in what they allow by default: NSS lets EC keys derive, SoftHSM lets each key do everything."""
+    attributes = dict(render(PAIRS[name], found, allowed=(1, 2)).attributes)
+    class_ = attributes[CKA.CLASS]
+    every = set.union(*CLASS_USAGES.values()) | set(USAGES)
+    assert every & attributes.keys() == CLASS_USAGES[class_]
+    assert attributes[CKA.PRIVATE] is True
+    assert attributes[CKA.TOKEN] is name.startswith("PAIR_")
+    assert attributes.get(CKA.ALLOWED_MECHANISMS, (1, 2)) == (1, 2)
+    assert not found.modifiable or list(attributes)[-1] is CKA.MODIFIABLE
+    if class_ is CKO.PRIVATE_KEY:
+        assert attributes[CKA.SENSITIVE] is True
+        assert attributes[CKA.EXTRACTABLE] is (name == "DATA_PAIR_PRIVATE")
 
 
 def test_extra_attributes_come_before_modifiable_and_replace():

@@ -41,14 +41,37 @@ async def test_a_new_key_is_enabled_and_described_as_it_was_made(world):
 
 REFUSED_KEYS = [
     (
-        {"key_spec": "RSA_2048"},
+        {"key_spec": "SM2", "key_usage": "SIGN_VERIFY"},
         "UnsupportedOperationException",
-        "KeySpec RSA_2048: RSA keys are not supported by this version; use SYMMETRIC_DEFAULT.",
+        "KeySpec SM2 is not possible with this token. Missing: SM2 mechanisms (a vendor's: PKCS#11 has no standard one",
     ),
     (
-        {"key_spec": "SM2"},
+        {"key_spec": "ML_DSA_44", "key_usage": "SIGN_VERIFY"},
         "UnsupportedOperationException",
-        "KeySpec SM2: SM2 has no standard PKCS#11 mechanism; use SYMMETRIC_DEFAULT.",
+        "KeySpec ML_DSA_44 is not possible with this token. Missing: CKM_ML_DSA (PKCS#11 3.2)",
+    ),
+    (
+        {"key_spec": "ML_KEM_768", "key_usage": "ENCAPSULATE_DECAPSULATE"},
+        "UnsupportedOperationException",
+        "KeySpec ML_KEM_768 is not possible with this token. Missing: CKM_ML_KEM (PKCS#11 3.2)",
+    ),
+    (
+        {"key_spec": "RSA_2048"},
+        "ValidationException",
+        (
+            "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys. "
+            "For KeySpec RSA_2048 use ENCRYPT_DECRYPT or SIGN_VERIFY."
+        ),
+    ),
+    (
+        {"key_spec": "ECC_SECG_P256K1", "key_usage": "KEY_AGREEMENT"},
+        "ValidationException",
+        "KeyUsage KEY_AGREEMENT does not go with KeySpec ECC_SECG_P256K1: use SIGN_VERIFY.",
+    ),
+    (
+        {"key_spec": "HMAC_256", "customer_master_key_spec": "HMAC_384", "key_usage": "GENERATE_VERIFY_MAC"},
+        "ValidationException",
+        "You cannot specify KeySpec and CustomerMasterKeySpec, its older name, with different values: use KeySpec.",
     ),
     (
         {"key_spec": "DES"},
@@ -61,10 +84,11 @@ REFUSED_KEYS = [
         "KeyUsage SIGN_VERIFY does not go with KeySpec SYMMETRIC_DEFAULT: use ENCRYPT_DECRYPT.",
     ),
     (
-        {"origin": "EXTERNAL"},
+        {"origin": "EXTERNAL", "key_spec": "ECC_NIST_P256", "key_usage": "SIGN_VERIFY"},
         "UnsupportedOperationException",
-        "Imported key material is not supported by this version: use Origin AWS_KMS.",
+        "Origin EXTERNAL does not go with KeySpec ECC_NIST_P256: this service imports symmetric keys and RSA keys only.",
     ),
+    ({"xks_key_id": "x"}, "UnsupportedOperationException", "Custom key stores do not apply to this service"),
     ({"origin": "AWS_CLOUDHSM"}, "UnsupportedOperationException", "Custom key stores do not apply to this service"),
     (
         {"custom_key_store_id": "cks-1"},
@@ -126,7 +150,11 @@ NO_ALIAS = {
     "PutKeyPolicy": {"policy": OPEN_POLICY}, "TagResource": {"tags": (TagMember("x", "y"),)}, "ListResourceTags": {},
     "UntagResource": {"tag_keys": ("x",)}, "ListGrants": {}, "RevokeGrant": {"grant_id": "x"},
     "CreateGrant": {"grantee_principal": BOB.arn, "operations": ("Decrypt",)}, "RetireGrant": {"grant_id": "x"},
-    "ListAliases": {},
+    "ListAliases": {}, "DeleteImportedKeyMaterial": {},
+    "GetParametersForImport": {"wrapping_algorithm": "RSAES_OAEP_SHA_1", "wrapping_key_spec": "RSA_2048"},
+    "ImportKeyMaterial": {
+        "import_token": b"t", "encrypted_key_material": b"m", "expiration_model": "KEY_MATERIAL_DOES_NOT_EXPIRE"
+    },
 }  # fmt: skip
 """Operations on one key, and what they need beside it."""
 
@@ -186,12 +214,36 @@ DENIED = [
     ("ListResourceTags", {"key_id": "{id}"}, "{a}"),
     ("CreateGrant", {"key_id": "{id}", "grantee_principal": BOB.arn, "operations": ("Sign",)}, "{a}"),
     ("ListGrants", {"key_id": "{id}", "grant_id": "none"}, "{a}"),
+    ("GetPublicKey", {"key_id": "alias/a"}, "{a}"),
+    ("GenerateDataKeyPair", {"key_id": "alias/a", "key_pair_spec": "SM2"}, "{a}"),
+    ("GenerateDataKeyPairWithoutPlaintext", {"key_id": "alias/a", "key_pair_spec": "RSA_2048"}, "{a}"),
+    ("Sign", {"key_id": "alias/a", "message": b"m", "signing_algorithm": "SM2DSA"}, "{a}"),
+    ("Verify", {"key_id": "alias/a", "message": b"m", "signing_algorithm": "SM2DSA", "signature": b"s"}, "{a}"),
+    ("GenerateMac", {"key_id": "alias/a", "message": b"m", "mac_algorithm": "HMAC_SHA_224"}, "{a}"),
+    ("VerifyMac", {"key_id": "alias/a", "message": b"m", "mac_algorithm": "HMAC_SHA_224", "mac": b"m"}, "{a}"),
+    ("DeriveSharedSecret", {"key_id": "alias/a", "key_agreement_algorithm": "ECDH", "public_key": b"p"}, "{a}"),
+    (
+        "GetParametersForImport",
+        {"key_id": "{id}", "wrapping_algorithm": "SM2PKE", "wrapping_key_spec": "SM2"},
+        "{a}",
+    ),
+    (
+        "ImportKeyMaterial",
+        {
+            "key_id": "{id}",
+            "import_token": b"t",
+            "encrypted_key_material": b"m",
+            "expiration_model": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+        },
+        "{a}",
+    ),
+    ("DeleteImportedKeyMaterial", {"key_id": "{id}", "key_material_id": "0" * 64}, "{a}"),
     ("RevokeGrant", {"key_id": "{id}", "grant_id": "none"}, "{a}"),
     ("ListRetirableGrants", {"retiring_principal": ALICE.arn}, ALICE.arn),
 ]
 INAPPLICABLE = {
-    "ConnectCustomKeyStore", "CreateCustomKeyStore", "DeleteCustomKeyStore", "DescribeCustomKeyStores",
-    "DisconnectCustomKeyStore", "ReplicateKey", "UpdateCustomKeyStore", "UpdatePrimaryRegion",
+    "ConnectCustomKeyStore", "CreateCustomKeyStore", "Decapsulate", "DeleteCustomKeyStore", "DescribeCustomKeyStores",
+    "DisconnectCustomKeyStore", "Encapsulate", "ReplicateKey", "UpdateCustomKeyStore", "UpdatePrimaryRegion",
 }  # fmt: skip
 
 

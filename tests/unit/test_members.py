@@ -237,7 +237,9 @@ LIMITS = {  # the numbers of the AWS model, written down a second time
     "alias_name": (1, 256), "description": (0, 8192), "grant_tokens": (None, 10), "marker": (1, 1024),
     "custom_key_store_id": (1, 64), "rotation_period_in_days": (90, 2560), "policy_name": (1, 128),
     "grantee_principal": (1, 256), "retiring_principal": (1, 256), "name": (1, 256), "grant_id": (1, 128),
-    "grant_token": (1, 8192),
+    "grant_token": (1, 8192), "xks_key_id": (1, 128), "message": (1, 4096), "signature": (1, 6144), "mac": (1, 6144),
+    "public_key": (1, 8192), "import_token": (1, 6144), "encrypted_key_material": (1, 6144),
+    "key_material_id": (64, 64), "key_material_description": (0, 256),
 }  # fmt: skip
 STRICTER = {  # where the documentation of the model, or this service, is stricter than its numbers
     ("pending_window_in_days", (7, 30)), ("policy", (1, 32768)), ("tags", (None, 50)), ("tags", (1, 50)),

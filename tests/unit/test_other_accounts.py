@@ -17,7 +17,15 @@ ON_OTHERS = {
     "Decrypt": {},
     "GenerateDataKey": {"key_spec": "AES_256"},
     "GenerateDataKeyWithoutPlaintext": {"key_spec": "AES_256"},
+    "GenerateDataKeyPair": {"key_pair_spec": "ECC_NIST_P256"},
+    "GenerateDataKeyPairWithoutPlaintext": {"key_pair_spec": "ECC_NIST_P256"},
     "GetKeyRotationStatus": {},
+    "GetPublicKey": {},
+    "Sign": {"message": b"m", "signing_algorithm": "ECDSA_SHA_256"},
+    "Verify": {"message": b"m", "signing_algorithm": "ECDSA_SHA_256", "signature": b"s"},
+    "GenerateMac": {"message": b"m", "mac_algorithm": "HMAC_SHA_256"},
+    "VerifyMac": {"message": b"m", "mac_algorithm": "HMAC_SHA_256", "mac": b"m"},
+    "DeriveSharedSecret": {"key_agreement_algorithm": "ECDH", "public_key": b"p"},
     "CreateGrant": {"grantee_principal": BOB.arn, "operations": ("Decrypt",)},
     "ListGrants": {},
     "RevokeGrant": {},
@@ -26,12 +34,19 @@ ON_OTHERS = {
 """Operations that the AWS model allows on another account's key ("Cross-account use: Yes"), and what they need beside it."""
 ON_OWN_ONLY = {
     "CancelKeyDeletion": {},
+    "DeleteImportedKeyMaterial": {},
     "DisableKey": {},
     "DisableKeyRotation": {},
     "EnableKey": {},
     "EnableKeyRotation": {},
     "GetKeyLastUsage": {},
     "GetKeyPolicy": {},
+    "GetParametersForImport": {"wrapping_algorithm": "RSAES_OAEP_SHA_256", "wrapping_key_spec": "RSA_2048"},
+    "ImportKeyMaterial": {
+        "import_token": b"t",
+        "encrypted_key_material": b"m",
+        "expiration_model": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+    },
     "ListAliases": {},
     "ListKeyPolicies": {},
     "ListKeyRotations": {},
@@ -44,6 +59,15 @@ ON_OWN_ONLY = {
     "UpdateKeyDescription": {"description": "new"},
 }
 """Those that it does not ("Cross-account use: No")."""
+KINDS = {
+    "GetPublicKey": ("ECC_NIST_P256", "SIGN_VERIFY"),
+    "Sign": ("ECC_NIST_P256", "SIGN_VERIFY"),
+    "Verify": ("ECC_NIST_P256", "SIGN_VERIFY"),
+    "GenerateMac": ("HMAC_256", "GENERATE_VERIFY_MAC"),
+    "VerifyMac": ("HMAC_256", "GENERATE_VERIFY_MAC"),
+    "DeriveSharedSecret": ("ECC_NIST_P256", "KEY_AGREEMENT"),
+}
+"""The kind of key that an operation needs, where it is not a symmetric one."""
 BY_ALIAS = ["DescribeKey", "Encrypt", "Decrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"]
 
 
@@ -71,10 +95,28 @@ def test_the_tables_have_every_operation_on_one_key():
     assert on_one_key - inapplicable == ON_OTHERS.keys() | ON_OWN_ONLY.keys()
 
 
-@pytest.mark.parametrize("operation", ON_OTHERS)
+@pytest.mark.parametrize("operation", ON_OTHERS.keys() - KINDS.keys())
 async def test_a_key_that_both_accounts_agree_on_is_used_by_its_arn(foreign, operation):
     foreign.authorizer.shared.add(foreign.a)
     assert await foreign.do(operation, key_id=foreign.arn, **request_of(foreign, operation))
+
+
+@pytest.mark.parametrize("operation", KINDS)
+async def test_and_so_is_a_key_of_another_kind(world, operation):
+    spec, usage = KINDS[operation]
+    key_id = await world.new_key(key_spec=spec, key_usage=usage)
+    request = dict(ON_OTHERS[operation])
+    if operation == "Verify":
+        request["signature"] = (await world.do("Sign", key_id=key_id, **ON_OTHERS["Sign"])).signature
+    elif operation == "VerifyMac":
+        request["mac"] = (await world.do("GenerateMac", key_id=key_id, **ON_OTHERS["GenerateMac"])).mac
+    elif operation == "DeriveSharedSecret":
+        request["public_key"] = (await world.do("GetPublicKey", key_id=key_id)).public_key
+    world.abroad(key_id)
+    arn = arn_of(key_id, OTHER_SCOPE)
+    assert await world.refusal(operation, key_id=arn, **request) == not_authorised(f"kms:{operation}", arn)
+    world.authorizer.shared.add(key_id)
+    assert (await world.do(operation, key_id=arn, **request)).key_id == arn
 
 
 @pytest.mark.parametrize("operation", BY_ALIAS)

@@ -8,8 +8,8 @@ import pytest
 from hsmkms.core.arns import alias_arn
 from hsmkms.core.ciphertext import parse
 from hsmkms.core.commands import Rewrap, Verify
-from hsmkms.core.messages import NO_CONTEXT
 from hsmkms.core.model import KeyState, KeyUsage
+from hsmkms.core.request_members import NO_CONTEXT
 from support.deployment import (
     BAD_CIPHERTEXT,
     BOB,

@@ -19,6 +19,10 @@ change the encryption context:
   hsm-kms re-encrypt --ciphertext-blob fileb://sealed.bin --destination-key-id alias/a \\
       --source-encryption-context tenant=a,purpose=b --destination-encryption-context '{"tenant": "a", "purpose": "c,d"}'
 
+move what was encrypted outside with an RSA key's public key to a symmetric key:
+  hsm-kms re-encrypt --ciphertext-blob fileb://oaep.bin --source-key-id alias/rsa \\
+      --source-encryption-algorithm RSAES_OAEP_SHA_256 --destination-key-id alias/b --output raw > sealed.bin
+
 may I? (always ends with an error, DryRunOperationException if all is well):
   hsm-kms re-encrypt --source-key-id alias/a --destination-key-id alias/b --dry-run --dry-run-modifiers IGNORE_CIPHERTEXT
 """,
@@ -47,6 +51,12 @@ a 32 byte key, in plaintext and encrypted:
     "CreateKey": """\
   hsm-kms create-key --description 'Payments, production' --tags TagKey=team,TagValue=payments TagKey=tier,TagValue=1 \\
       --query KeyMetadata.KeyId --output text
+
+an RSA key to encrypt with, one that signs, one for MACs, one whose material will be imported:
+  hsm-kms create-key --key-spec RSA_3072 --key-usage ENCRYPT_DECRYPT
+  hsm-kms create-key --key-spec ECC_NIST_P256 --key-usage SIGN_VERIFY
+  hsm-kms create-key --key-spec HMAC_256 --key-usage GENERATE_VERIFY_MAC
+  hsm-kms create-key --origin EXTERNAL
 
 with a key policy of its own:
   hsm-kms create-key --description 'Payments, production' --policy file://policy.json
@@ -150,6 +160,64 @@ get the policy into a file, change it, put it back:
 """,
     "ListResourceTags": """\
   hsm-kms list-resource-tags --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --query 'Tags[].[TagKey, TagValue]' --output text
+""",
+    "GetPublicKey": """\
+  hsm-kms get-public-key --key-id alias/rsa --query PublicKey --output raw > public.der
+""",
+    "GenerateDataKeyPair": """\
+  hsm-kms generate-data-key-pair --key-id alias/a --key-pair-spec ECC_NIST_P256 --encryption-context tenant=a
+""",
+    "GenerateDataKeyPairWithoutPlaintext": """\
+make a key pair now, and open its private key where it is needed:
+  hsm-kms generate-data-key-pair-without-plaintext --key-id alias/a --key-pair-spec RSA_3072 \\
+      --query PrivateKeyCiphertextBlob --output raw > private.sealed
+  hsm-kms decrypt --ciphertext-blob fileb://private.sealed --query Plaintext --output raw > private.der
+""",
+    "Sign": """\
+sign a file, by its digest if it has more than 4096 bytes:
+  hsm-kms sign --key-id alias/signer --message fileb://message.bin --signing-algorithm ECDSA_SHA_256 \\
+      --query Signature --output raw > signature.bin
+  openssl dgst -sha256 -binary large.bin | hsm-kms sign --key-id alias/signer --message - --message-type DIGEST \\
+      --signing-algorithm ECDSA_SHA_256 --query Signature --output raw > signature.bin
+""",
+    "Verify": """\
+  hsm-kms verify --key-id alias/signer --message fileb://message.bin --signing-algorithm ECDSA_SHA_256 \\
+      --signature fileb://signature.bin
+""",
+    "GenerateMac": """\
+  hsm-kms generate-mac --key-id alias/mac --message fileb://message.bin --mac-algorithm HMAC_SHA_256 \\
+      --query Mac --output raw > mac.bin
+""",
+    "VerifyMac": """\
+  hsm-kms verify-mac --key-id alias/mac --message fileb://message.bin --mac-algorithm HMAC_SHA_256 --mac fileb://mac.bin
+""",
+    "DeriveSharedSecret": """\
+  hsm-kms derive-shared-secret --key-id alias/agreement --key-agreement-algorithm ECDH --public-key fileb://theirs.der \\
+      --query SharedSecret --output raw > secret.bin
+""",
+    "GetParametersForImport": """\
+  hsm-kms get-parameters-for-import --key-id 1234abcd-12ab-34cd-56ef-1234567890ab \\
+      --wrapping-algorithm RSAES_OAEP_SHA_256 --wrapping-key-spec RSA_4096
+""",
+    "ImportKeyMaterial": """\
+with what get-parameters-for-import gave, and material encrypted under its public key:
+  hsm-kms import-key-material --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --import-token fileb://import-token.bin \\
+      --encrypted-key-material fileb://material.sealed --expiration-model KEY_MATERIAL_DOES_NOT_EXPIRE
+
+for a while:
+  hsm-kms import-key-material --key-id 1234abcd-12ab-34cd-56ef-1234567890ab --import-token fileb://import-token.bin \\
+      --encrypted-key-material fileb://material.sealed --valid-to 2027-01-01T00:00:00Z
+""",
+    "DeleteImportedKeyMaterial": """\
+  hsm-kms delete-imported-key-material --key-id 1234abcd-12ab-34cd-56ef-1234567890ab
+""",
+    "Encapsulate": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms encapsulate
+""",
+    "Decapsulate": """\
+the answer is always UnsupportedOperationException, with the reason:
+  hsm-kms decapsulate
 """,
     "ConnectCustomKeyStore": """\
 the answer is always UnsupportedOperationException, with the reason:

@@ -24,6 +24,7 @@ _PLACEHOLDERS: Final[Mapping[Kind, str]] = {
     Kind.INTEGER: "N",
     Kind.TEXT: "TEXT",
     Kind.BLOB: "BLOB",
+    Kind.TIME: "TIME",
     Kind.LIST: "VALUE",
     Kind.STRUCTURE: "Member=VALUE",
 }

@@ -1,6 +1,7 @@
 r"""From what is typed to the values of request members, in the AWS CLI's forms.
 
     blob        fileb://PATH, - for standard input, or base64
+    time        2027-01-31T12:00:00Z, or seconds since 1970
     map         KEY=VALUE,KEY=VALUE or a JSON object
     list        one argument for each element, or one JSON list
     structure   Member=VALUE,Member=VALUE or a JSON object; a member that is a map: Member={KEY=VALUE,KEY=VALUE}
@@ -21,6 +22,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -28,6 +30,7 @@ from typing import Any, BinaryIO, Final
 from hsmkms.client.contract import aws_name
 
 MAX_INPUT_BYTES: Final = 256 * 1024
+_SECONDS: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _INT32: Final = range(-(2**31), 2**31)
 _PAIR: Final = re.compile(
     r"""(?P<key>[^=,]+)=(?:"(?P<double>(?:\\.|[^"\\])*)"|'(?P<single>(?:\\.|[^'\\])*)'|(?P<bare>(?!["'])(?:\\,|[^,])*))(?:,|$)""",
@@ -49,6 +52,7 @@ class Kind(Enum):
     INTEGER = "integer"
     BOOLEAN = "boolean"
     BLOB = "blob"
+    TIME = "time"
     MAP = "map"
     LIST = "list"
     STRUCTURE = "structure"
@@ -67,7 +71,13 @@ class Form:
     structure: type | None = None
 
 
-_SCALARS: Final[Mapping[Any, Kind]] = {str: Kind.TEXT, int: Kind.INTEGER, bool: Kind.BOOLEAN, bytes: Kind.BLOB}
+_SCALARS: Final[Mapping[Any, Kind]] = {
+    str: Kind.TEXT,
+    int: Kind.INTEGER,
+    bool: Kind.BOOLEAN,
+    bytes: Kind.BLOB,
+    datetime: Kind.TIME,
+}
 
 
 def form_of(annotation: Any) -> Form:
@@ -128,6 +138,18 @@ def _read_blob(form: Form, typed: str) -> bytes:
         ) from error
 
 
+def _read_time(form: Form, typed: str) -> datetime:
+    """Read a time as AWS's command line does: ISO 8601, in UTC if it says nothing else, or seconds since 1970."""
+    text = _read_text(form, typed).strip()
+    try:
+        if _SECONDS.fullmatch(text):
+            return datetime.fromtimestamp(float(text), UTC)
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueProblem("is no time; write for example 2027-01-31T12:00:00Z, or seconds since 1970") from error
+
+
 def _read_map(form: Form, typed: str) -> dict[str, str]:
     text = _read_text(form, typed)
     return _texts(_json(text) if text.lstrip().startswith("{") else _pairs(text))
@@ -156,6 +178,7 @@ _READERS: Final[Mapping[Kind, Callable[[Form, Any], Any]]] = {
     Kind.INTEGER: _read_integer,
     Kind.BOOLEAN: lambda _form, typed: typed,
     Kind.BLOB: _read_blob,
+    Kind.TIME: _read_time,
     Kind.MAP: _read_map,
     Kind.LIST: _read_list,
     Kind.STRUCTURE: _read_structure,

@@ -8,6 +8,7 @@ refused or failed and `ClientError` where there was no answer; how long it takes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -27,16 +28,24 @@ from hsmkms.client.contract import (
     CreateGrantResponse,
     CreateKeyResponse,
     DecryptResponse,
+    DeleteImportedKeyMaterialResponse,
+    DeriveSharedSecretResponse,
     DescribeKeyResponse,
     EncryptResponse,
+    GenerateDataKeyPairResponse,
+    GenerateDataKeyPairWithoutPlaintextResponse,
     GenerateDataKeyResponse,
     GenerateDataKeyWithoutPlaintextResponse,
+    GenerateMacResponse,
     GenerateRandomResponse,
     GetKeyLastUsageResponse,
     GetKeyPolicyResponse,
     GetKeyRotationStatusResponse,
+    GetParametersForImportResponse,
+    GetPublicKeyResponse,
     GrantConstraints,
     GrantListEntry,
+    ImportKeyMaterialResponse,
     KeyListEntry,
     ListAliasesResponse,
     ListGrantsResponse,
@@ -49,13 +58,16 @@ from hsmkms.client.contract import (
     RotateKeyOnDemandResponse,
     RotationsListEntry,
     ScheduleKeyDeletionResponse,
+    SignResponse,
     Tag,
     TagListEntry,
+    VerifyMacResponse,
+    VerifyResponse,
 )
 from hsmkms.client.errors import UnexpectedAnswer
 from hsmkms.client.profiles import Profile
 from hsmkms.client.transport import Transport
-from hsmkms.core import messages
+from hsmkms.core import material_messages, messages
 
 
 class Client:
@@ -187,20 +199,24 @@ class Client:
         custom_key_store_id: str | None = None,
         policy: str | None = None,
         bypass_policy_lockout_safety_check: bool | None = None,
+        customer_master_key_spec: str | None = None,
+        xks_key_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> CreateKeyResponse:
-        """Create a KMS key whose material is generated on the token.
+        """Create a KMS key whose material the token generates, or is imported.
 
         Args:
             description: What the key is for, 8192 characters at most; not secret.
-            key_usage: What the key is for (default ENCRYPT_DECRYPT).
-            key_spec: Kind of key (default SYMMETRIC_DEFAULT, the only one of this version).
-            origin: Where the material comes from (default AWS_KMS: the token makes it).
+            key_usage: What the key is for (default ENCRYPT_DECRYPT; required for every other kind than SYMMETRIC_DEFAULT).
+            key_spec: Kind of key (default SYMMETRIC_DEFAULT).
+            origin: Where the material comes from (default AWS_KMS: the token makes it; EXTERNAL: it is imported).
             tags: Tags of the key, 50 at most.
             multi_region: Multi-Region keys do not apply to this service: refused.
             custom_key_store_id: Custom key stores do not apply to this service: refused.
             policy: Key policy (default: the account's identity policies decide): an AWS policy document in JSON, 32768 bytes at most.
             bypass_policy_lockout_safety_check: Skip the check that the caller can still change the policy afterwards; dangerous.
+            customer_master_key_spec: Older name of KeySpec; not both.
+            xks_key_id: External key stores do not apply to this service: refused.
             idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
         """
         response: CreateKeyResponse = self._call(
@@ -215,10 +231,16 @@ class Client:
                 custom_key_store_id=custom_key_store_id,
                 policy=policy,
                 bypass_policy_lockout_safety_check=bypass_policy_lockout_safety_check,
+                customer_master_key_spec=customer_master_key_spec,
+                xks_key_id=xks_key_id,
             ),
             idempotency_key,
         )
         return response
+
+    def decapsulate(self) -> None:
+        """Decapsulate a shared secret: needs ML-KEM, and is refused."""
+        self._call("Decapsulate", material_messages.DecapsulateRequest())
 
     def decrypt(
         self,
@@ -274,6 +296,57 @@ class Client:
     def delete_custom_key_store(self) -> None:
         """Delete a custom key store: does not apply to this service, and is refused."""
         self._call("DeleteCustomKeyStore", messages.DeleteCustomKeyStoreRequest())
+
+    def delete_imported_key_material(
+        self,
+        *,
+        key_id: str,
+        key_material_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> DeleteImportedKeyMaterialResponse:
+        """Take imported material from the token; the same material can be imported again.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            key_material_id: Which material (default: the current one).
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        response: DeleteImportedKeyMaterialResponse = self._call(
+            "DeleteImportedKeyMaterial",
+            material_messages.DeleteImportedKeyMaterialRequest(key_id=key_id, key_material_id=key_material_id),
+            idempotency_key,
+        )
+        return response
+
+    def derive_shared_secret(
+        self,
+        *,
+        key_id: str,
+        key_agreement_algorithm: str,
+        public_key: bytes,
+        grant_tokens: Sequence[str] = (),
+        dry_run: bool | None = None,
+    ) -> DeriveSharedSecretResponse:
+        """Derive the secret that an elliptic-curve KMS key shares with another's public key.
+
+        Args:
+            key_id: The key: a key ID, key ARN, alias/NAME or alias ARN (1 to 2048 characters).
+            key_agreement_algorithm: Key agreement algorithm.
+            public_key: The other's public key on the same curve, DER SubjectPublicKeyInfo.
+            grant_tokens: Grant tokens, 10 at most, each 1 to 8192 characters.
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+        """
+        response: DeriveSharedSecretResponse = self._call(
+            "DeriveSharedSecret",
+            material_messages.DeriveSharedSecretRequest(
+                key_id=key_id,
+                key_agreement_algorithm=key_agreement_algorithm,
+                public_key=public_key,
+                grant_tokens=tuple(grant_tokens),
+                dry_run=dry_run,
+            ),
+        )
+        return response
 
     def describe_custom_key_stores(self) -> None:
         """List custom key stores: does not apply to this service, and is refused."""
@@ -362,6 +435,10 @@ class Client:
             idempotency_key,
         )
 
+    def encapsulate(self) -> None:
+        """Encapsulate a shared secret: needs ML-KEM, and is refused."""
+        self._call("Encapsulate", material_messages.EncapsulateRequest())
+
     def encrypt(
         self,
         *,
@@ -430,6 +507,70 @@ class Client:
         )
         return response
 
+    def generate_data_key_pair(
+        self,
+        *,
+        key_id: str,
+        key_pair_spec: str,
+        encryption_context: Mapping[str, str] = NO_CONTEXT,
+        grant_tokens: Sequence[str] = (),
+        dry_run: bool | None = None,
+    ) -> GenerateDataKeyPairResponse:
+        """Make a key pair: its private key in plaintext, and encrypted under a KMS key.
+
+        Args:
+            key_id: The symmetric key to encrypt the private key under: a key ID, key ARN, alias/NAME or alias ARN (1 to 2048
+                characters).
+            key_pair_spec: Kind of key pair.
+            encryption_context: Encryption context: pairs that must be given again, exactly, to open the ciphertext; not
+                secret; 8192 bytes in canonical form at most.
+            grant_tokens: Grant tokens, 10 at most, each 1 to 8192 characters.
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+        """
+        response: GenerateDataKeyPairResponse = self._call(
+            "GenerateDataKeyPair",
+            material_messages.GenerateDataKeyPairRequest(
+                key_id=key_id,
+                key_pair_spec=key_pair_spec,
+                encryption_context=encryption_context,
+                grant_tokens=tuple(grant_tokens),
+                dry_run=dry_run,
+            ),
+        )
+        return response
+
+    def generate_data_key_pair_without_plaintext(
+        self,
+        *,
+        key_id: str,
+        key_pair_spec: str,
+        encryption_context: Mapping[str, str] = NO_CONTEXT,
+        grant_tokens: Sequence[str] = (),
+        dry_run: bool | None = None,
+    ) -> GenerateDataKeyPairWithoutPlaintextResponse:
+        """Make a key pair and return its private key only encrypted under a KMS key.
+
+        Args:
+            key_id: The symmetric key to encrypt the private key under: a key ID, key ARN, alias/NAME or alias ARN (1 to 2048
+                characters).
+            key_pair_spec: Kind of key pair.
+            encryption_context: Encryption context: pairs that must be given again, exactly, to open the ciphertext; not
+                secret; 8192 bytes in canonical form at most.
+            grant_tokens: Grant tokens, 10 at most, each 1 to 8192 characters.
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+        """
+        response: GenerateDataKeyPairWithoutPlaintextResponse = self._call(
+            "GenerateDataKeyPairWithoutPlaintext",
+            material_messages.GenerateDataKeyPairWithoutPlaintextRequest(
+                key_id=key_id,
+                key_pair_spec=key_pair_spec,
+                encryption_context=encryption_context,
+                grant_tokens=tuple(grant_tokens),
+                dry_run=dry_run,
+            ),
+        )
+        return response
+
     def generate_data_key_without_plaintext(
         self,
         *,
@@ -458,6 +599,36 @@ class Client:
                 encryption_context=encryption_context,
                 key_spec=key_spec,
                 number_of_bytes=number_of_bytes,
+                grant_tokens=tuple(grant_tokens),
+                dry_run=dry_run,
+            ),
+        )
+        return response
+
+    def generate_mac(
+        self,
+        *,
+        message: bytes,
+        key_id: str,
+        mac_algorithm: str,
+        grant_tokens: Sequence[str] = (),
+        dry_run: bool | None = None,
+    ) -> GenerateMacResponse:
+        """Make the MAC of a message with an HMAC KMS key.
+
+        Args:
+            message: The message (1 to 4096 bytes).
+            key_id: The HMAC key: a key ID, key ARN, alias/NAME or alias ARN (1 to 2048 characters).
+            mac_algorithm: MAC algorithm.
+            grant_tokens: Grant tokens, 10 at most, each 1 to 8192 characters.
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+        """
+        response: GenerateMacResponse = self._call(
+            "GenerateMac",
+            material_messages.GenerateMacRequest(
+                message=message,
+                key_id=key_id,
+                mac_algorithm=mac_algorithm,
                 grant_tokens=tuple(grant_tokens),
                 dry_run=dry_run,
             ),
@@ -526,6 +697,89 @@ class Client:
         """
         response: GetKeyRotationStatusResponse = self._call(
             "GetKeyRotationStatus", messages.GetKeyRotationStatusRequest(key_id=key_id)
+        )
+        return response
+
+    def get_parameters_for_import(
+        self,
+        *,
+        key_id: str,
+        wrapping_algorithm: str,
+        wrapping_key_spec: str,
+    ) -> GetParametersForImportResponse:
+        """Return what one's own key material is encrypted with to be imported: a public key and an import token, good for 24 hours.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            wrapping_algorithm: How the material will be encrypted; RSA_AES_KEY_WRAP_… for private keys.
+            wrapping_key_spec: Kind of wrapping key.
+        """
+        response: GetParametersForImportResponse = self._call(
+            "GetParametersForImport",
+            material_messages.GetParametersForImportRequest(
+                key_id=key_id, wrapping_algorithm=wrapping_algorithm, wrapping_key_spec=wrapping_key_spec
+            ),
+        )
+        return response
+
+    def get_public_key(
+        self,
+        *,
+        key_id: str,
+        grant_tokens: Sequence[str] = (),
+    ) -> GetPublicKeyResponse:
+        """Return the public key of an asymmetric KMS key.
+
+        Args:
+            key_id: The key: a key ID, key ARN, alias/NAME or alias ARN (1 to 2048 characters).
+            grant_tokens: Grant tokens, 10 at most, each 1 to 8192 characters.
+        """
+        response: GetPublicKeyResponse = self._call(
+            "GetPublicKey",
+            material_messages.GetPublicKeyRequest(key_id=key_id, grant_tokens=tuple(grant_tokens)),
+        )
+        return response
+
+    def import_key_material(
+        self,
+        *,
+        key_id: str,
+        import_token: bytes,
+        encrypted_key_material: bytes,
+        valid_to: datetime | None = None,
+        expiration_model: str | None = None,
+        import_type: str | None = None,
+        key_material_description: str | None = None,
+        key_material_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> ImportKeyMaterialResponse:
+        """Give a KMS key of origin EXTERNAL its material; it is decrypted on the token.
+
+        Args:
+            key_id: The key: a key ID or key ARN.
+            import_token: The import token that came with the public key.
+            encrypted_key_material: The material, encrypted under the public key.
+            valid_to: When the material expires, within 365 days.
+            expiration_model: Whether the material expires (default KEY_MATERIAL_EXPIRES, which needs ValidTo).
+            import_type: Whether the material is new to the key (the default for a key that never had any) or was imported
+                before.
+            key_material_description: What the material is, 256 characters at most; not secret.
+            key_material_id: Which material this is; not with NEW_KEY_MATERIAL.
+            idempotency_key: Makes the call repeatable for 24 hours; made anew for each call if it is not given.
+        """
+        response: ImportKeyMaterialResponse = self._call(
+            "ImportKeyMaterial",
+            material_messages.ImportKeyMaterialRequest(
+                key_id=key_id,
+                import_token=import_token,
+                encrypted_key_material=encrypted_key_material,
+                valid_to=valid_to,
+                expiration_model=expiration_model,
+                import_type=import_type,
+                key_material_description=key_material_description,
+                key_material_id=key_material_id,
+            ),
+            idempotency_key,
         )
         return response
 
@@ -835,6 +1089,39 @@ class Client:
         )
         return response
 
+    def sign(
+        self,
+        *,
+        key_id: str,
+        message: bytes,
+        message_type: str | None = None,
+        grant_tokens: Sequence[str] = (),
+        signing_algorithm: str,
+        dry_run: bool | None = None,
+    ) -> SignResponse:
+        """Sign a message, or its digest, with an asymmetric KMS key.
+
+        Args:
+            key_id: The key to sign with: a key ID, key ARN, alias/NAME or alias ARN (1 to 2048 characters).
+            message: The message, or its digest (1 to 4096 bytes).
+            message_type: What the message is (default RAW: the message itself; DIGEST: its hash).
+            grant_tokens: Grant tokens, 10 at most, each 1 to 8192 characters.
+            signing_algorithm: Signing algorithm.
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+        """
+        response: SignResponse = self._call(
+            "Sign",
+            material_messages.SignRequest(
+                key_id=key_id,
+                message=message,
+                message_type=message_type,
+                grant_tokens=tuple(grant_tokens),
+                signing_algorithm=signing_algorithm,
+                dry_run=dry_run,
+            ),
+        )
+        return response
+
     def tag_resource(
         self,
         *,
@@ -916,6 +1203,75 @@ class Client:
     def update_primary_region(self) -> None:
         """Move a multi-Region key's primary Region: does not apply to this service, and is refused."""
         self._call("UpdatePrimaryRegion", messages.UpdatePrimaryRegionRequest())
+
+    def verify(
+        self,
+        *,
+        key_id: str,
+        message: bytes,
+        message_type: str | None = None,
+        signature: bytes,
+        signing_algorithm: str,
+        grant_tokens: Sequence[str] = (),
+        dry_run: bool | None = None,
+    ) -> VerifyResponse:
+        """Check a signature with an asymmetric KMS key.
+
+        Args:
+            key_id: The key that signed: a key ID, key ARN, alias/NAME or alias ARN (1 to 2048 characters).
+            message: The message, or its digest (1 to 4096 bytes).
+            message_type: What the message is (default RAW: the message itself; DIGEST: its hash).
+            signature: The signature.
+            signing_algorithm: Signing algorithm.
+            grant_tokens: Grant tokens, 10 at most, each 1 to 8192 characters.
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+        """
+        response: VerifyResponse = self._call(
+            "Verify",
+            material_messages.VerifyRequest(
+                key_id=key_id,
+                message=message,
+                message_type=message_type,
+                signature=signature,
+                signing_algorithm=signing_algorithm,
+                grant_tokens=tuple(grant_tokens),
+                dry_run=dry_run,
+            ),
+        )
+        return response
+
+    def verify_mac(
+        self,
+        *,
+        message: bytes,
+        key_id: str,
+        mac_algorithm: str,
+        mac: bytes,
+        grant_tokens: Sequence[str] = (),
+        dry_run: bool | None = None,
+    ) -> VerifyMacResponse:
+        """Check the MAC of a message with an HMAC KMS key.
+
+        Args:
+            message: The message (1 to 4096 bytes).
+            key_id: The HMAC key: a key ID, key ARN, alias/NAME or alias ARN (1 to 2048 characters).
+            mac_algorithm: MAC algorithm.
+            mac: The MAC.
+            grant_tokens: Grant tokens, 10 at most, each 1 to 8192 characters.
+            dry_run: Check permissions and parameters without doing it; the answer is always an error.
+        """
+        response: VerifyMacResponse = self._call(
+            "VerifyMac",
+            material_messages.VerifyMacRequest(
+                message=message,
+                key_id=key_id,
+                mac_algorithm=mac_algorithm,
+                mac=mac,
+                grant_tokens=tuple(grant_tokens),
+                dry_run=dry_run,
+            ),
+        )
+        return response
 
     def batch_re_encrypt(self, entries: Sequence[messages.ReEncryptRequest]) -> tuple[ReEncryptResult, ...]:
         """Re-encrypt many ciphertexts, in batches of up to 1,000.

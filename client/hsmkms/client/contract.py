@@ -6,9 +6,21 @@ Also what a program derives from the declarations: the constraint on each member
 from __future__ import annotations
 
 from hsmkms.core.aws_json import encode as to_aws_json
+from hsmkms.core.material_messages import (
+    DeleteImportedKeyMaterialResponse,
+    DeriveSharedSecretResponse,
+    GenerateDataKeyPairResponse,
+    GenerateDataKeyPairWithoutPlaintextResponse,
+    GenerateMacResponse,
+    GetParametersForImportResponse,
+    GetPublicKeyResponse,
+    ImportKeyMaterialResponse,
+    SignResponse,
+    VerifyMacResponse,
+    VerifyResponse,
+)
 from hsmkms.core.members import Constraint, aws_name, constraint_of
 from hsmkms.core.messages import (
-    NO_CONTEXT,
     OPERATIONS,
     AliasListEntry,
     CancelKeyDeletionResponse,
@@ -58,6 +70,7 @@ from hsmkms.core.model import (
     Origin,
     RotationType,
 )
+from hsmkms.core.request_members import NO_CONTEXT
 
 GrantConstraints = GrantConstraintsMember
 """The shorter name."""
@@ -72,21 +85,29 @@ __all__ = [
     "CreateKeyResponse",
     "DataKeySpec",
     "DecryptResponse",
+    "DeleteImportedKeyMaterialResponse",
+    "DeriveSharedSecretResponse",
     "DescribeKeyResponse",
     "DryRunModifier",
     "Effect",
     "EncryptResponse",
     "EncryptionAlgorithm",
+    "GenerateDataKeyPairResponse",
+    "GenerateDataKeyPairWithoutPlaintextResponse",
     "GenerateDataKeyResponse",
     "GenerateDataKeyWithoutPlaintextResponse",
+    "GenerateMacResponse",
     "GenerateRandomResponse",
     "GetKeyLastUsageResponse",
     "GetKeyPolicyResponse",
     "GetKeyRotationStatusResponse",
+    "GetParametersForImportResponse",
+    "GetPublicKeyResponse",
     "GrantConstraints",
     "GrantConstraintsMember",
     "GrantListEntry",
     "GrantOperation",
+    "ImportKeyMaterialResponse",
     "IncludeKeyMaterial",
     "KeyLastUsage",
     "KeyListEntry",
@@ -110,8 +131,11 @@ __all__ = [
     "RotationType",
     "RotationsListEntry",
     "ScheduleKeyDeletionResponse",
+    "SignResponse",
     "Tag",
     "TagListEntry",
+    "VerifyMacResponse",
+    "VerifyResponse",
     "aws_name",
     "constraint_of",
     "to_aws_json",

@@ -18,8 +18,10 @@ class CKK(IntEnum):
     """Key types."""
 
     RSA = 0x0
+    EC = 0x3
     GENERIC_SECRET = 0x10
     AES = 0x1F
+    EC_EDWARDS = 0x40
 
 
 _ARRAY: Final = 0x40000000
@@ -42,7 +44,9 @@ class CKA(IntEnum):
     WRAP = 0x106
     UNWRAP = 0x107
     SIGN = 0x108
+    SIGN_RECOVER = 0x109
     VERIFY = 0x10A
+    VERIFY_RECOVER = 0x10B
     DERIVE = 0x10C
     MODULUS = 0x120
     MODULUS_BITS = 0x121
@@ -51,6 +55,8 @@ class CKA(IntEnum):
     EXTRACTABLE = 0x162
     MODIFIABLE = 0x170
     COPYABLE = 0x171
+    EC_PARAMS = 0x180
+    EC_POINT = 0x181
     DERIVE_TEMPLATE = _ARRAY | 0x213
     ALLOWED_MECHANISMS = _ARRAY | 0x600
 
@@ -59,11 +65,24 @@ class CKM(IntEnum):
     """Mechanisms. The number is no guide to what a library does with it: `probe` finds out."""
 
     RSA_PKCS_KEY_PAIR_GEN = 0x0
+    RSA_PKCS = 0x1
     RSA_PKCS_OAEP = 0x9
+    RSA_PKCS_PSS = 0xD
     SHA_1 = 0x220
     SHA256 = 0x250
+    SHA256_HMAC = 0x251
+    SHA224_HMAC = 0x256
+    SHA384 = 0x260
+    SHA384_HMAC = 0x261
+    SHA512 = 0x270
+    SHA512_HMAC = 0x271
     GENERIC_SECRET_KEY_GEN = 0x350
     SP800_108_COUNTER_KDF = 0x3AC
+    EC_KEY_PAIR_GEN = 0x1040
+    ECDSA = 0x1041
+    ECDH1_DERIVE = 0x1050
+    EC_EDWARDS_KEY_PAIR_GEN = 0x1055
+    EDDSA = 0x1057
     AES_KEY_GEN = 0x1080
     AES_ECB = 0x1081
     AES_GCM = 0x1087
@@ -74,8 +93,11 @@ class CKM(IntEnum):
     AES_KEY_WRAP_KWP = 0x210B
 
 
+CKD_NULL: Final = 0x1
 CKG_MGF1_SHA1: Final = 0x1
 CKG_MGF1_SHA256: Final = 0x2
+CKG_MGF1_SHA384: Final = 0x3
+CKG_MGF1_SHA512: Final = 0x4
 CKZ_DATA_SPECIFIED: Final = 0x1
 CK_UNAVAILABLE_INFORMATION: Final = (1 << 64) - 1
 CKR_VENDOR_DEFINED: Final = 0x80000000

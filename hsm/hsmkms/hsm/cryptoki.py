@@ -75,6 +75,14 @@ class _TokenInfo(ctypes.Structure):
     )
 
 
+class _SessionInfo(ctypes.Structure):
+    _fields_ = (("slotID", c_ulong), ("state", c_ulong), ("flags", c_ulong), ("ulDeviceError", c_ulong))
+
+
+class _MechanismInfo(ctypes.Structure):
+    _fields_ = (("ulMinKeySize", c_ulong), ("ulMaxKeySize", c_ulong), ("flags", c_ulong))
+
+
 _PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "C_DeriveKey": (c_void_p, c_ulong, c_void_p, c_ulong, c_void_p),
     "C_UnwrapKey": (c_void_p, c_ulong, c_void_p, c_ulong, c_void_p, c_ulong, c_void_p),
@@ -84,10 +92,16 @@ _PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "C_GenerateKeyPair": (c_void_p, c_void_p, c_ulong, c_void_p, c_ulong, c_void_p, c_void_p),
     "C_DestroyObject": (c_ulong,),
     "C_GetAttributeValue": (c_ulong, c_void_p, c_ulong),
+    "C_SetAttributeValue": (c_ulong, c_void_p, c_ulong),
     "C_EncryptInit": (c_void_p, c_ulong),
     "C_Encrypt": (c_void_p, c_ulong, c_void_p, c_void_p),
     "C_DecryptInit": (c_void_p, c_ulong),
     "C_Decrypt": (c_void_p, c_ulong, c_void_p, c_void_p),
+    "C_SignInit": (c_void_p, c_ulong),
+    "C_Sign": (c_void_p, c_ulong, c_void_p, c_void_p),
+    "C_VerifyInit": (c_void_p, c_ulong),
+    "C_Verify": (c_void_p, c_ulong, c_void_p, c_ulong),
+    "C_GetSessionInfo": (c_void_p,),
     "C_GenerateRandom": (c_void_p, c_ulong),
     "C_FindObjectsInit": (c_void_p, c_ulong),
     "C_FindObjects": (c_void_p, c_ulong, c_void_p),
@@ -192,6 +206,14 @@ class Module:
         limit = int(info.ulMaxSessionCount)
         return None if limit in (0, CK_UNAVAILABLE_INFORMATION) else limit
 
+    def key_sizes(self, slot: int, mechanism: int) -> tuple[int, int]:
+        """Return the smallest and the largest key, in bits, that a slot's token takes for a mechanism of RSA."""
+        info = _MechanismInfo()
+        code = self.function("C_GetMechanismInfo", c_ulong, c_ulong, c_void_p)(slot, mechanism, ctypes.addressof(info))
+        if code:
+            raise TokenError("C_GetMechanismInfo", code)
+        return int(info.ulMinKeySize), int(info.ulMaxKeySize)
+
     def init_token(self, slot: int, so_pin: bytes, label: bytes) -> None:
         """Initialise the token in a slot, which destroys whatever is on it. The label is at most 32 bytes."""
         init = self.function("C_InitToken", c_ulong, ctypes.c_char_p, c_ulong, ctypes.c_char_p)
@@ -223,10 +245,16 @@ class Cryptoki:
         self.generate_key_pair = self._bind("C_GenerateKeyPair")
         self.destroy_object = self._bind("C_DestroyObject")
         self.get_attribute_value = self._bind("C_GetAttributeValue")
+        self.set_attribute_value = self._bind("C_SetAttributeValue")
         self.encrypt_init = self._bind("C_EncryptInit")
         self.encrypt = self._bind("C_Encrypt")
         self.decrypt_init = self._bind("C_DecryptInit")
         self.decrypt = self._bind("C_Decrypt")
+        self.sign_init = self._bind("C_SignInit")
+        self.sign = self._bind("C_Sign")
+        self.verify_init = self._bind("C_VerifyInit")
+        self.verify = self._bind("C_Verify")
+        self.get_session_info = self._bind("C_GetSessionInfo")
         self.generate_random = self._bind("C_GenerateRandom")
         self._find_init = self._bind("C_FindObjectsInit")
         self._find = self._bind("C_FindObjects")
@@ -282,6 +310,12 @@ class Cryptoki:
             self._find_final()
         return found
 
+    def key_sizes(self, mechanism: int) -> tuple[int, int]:
+        """Return the smallest and the largest key, in bits, that this session's token takes for a mechanism of RSA."""
+        info = _SessionInfo()
+        self.get_session_info(Pointer(info))
+        return self.module.key_sizes(int(info.slotID), mechanism)
+
     def random(self, length: int) -> bytes:
         """Return `length` bytes from the token's generator."""
         data = ctypes.create_string_buffer(length)
@@ -309,6 +343,11 @@ class Scratch:
         """Destroy this object at the end; return its handle. To be called once the object is there."""
         self._handles.append(handle.value.value)
         return c_ulong(handle.value.value)
+
+    def own(self, handle: c_ulong) -> c_ulong:
+        """Destroy this object at the end; return its handle."""
+        self._handles.append(handle.value)
+        return handle
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -1,7 +1,7 @@
 """The derivation of each suite as a PKCS#11 mechanism: 32 bytes of digest in, an AES-256 wrapping key out.
 
-Suite 1 is run by this version. Suite 2 is complete here and probed for, and stays reserved for sealing
-(`hsmkms.core.ciphertext.require_supported`), so no ciphertext names it yet.
+Suite 1 is for tokens without PKCS#11 3.0, such as SoftHSM; suite 2 for those that have SP 800-108. Which one a backing key is for is
+fixed when it is generated (`core.ciphertext.Suite`).
 """
 
 from __future__ import annotations
@@ -86,10 +86,8 @@ class Derivation:
             _DataParam(_BYTE_ARRAY, ctypes.addressof(fixed), len(fixed)),
             _DataParam(_DKM_LENGTH, ctypes.addressof(length), ctypes.sizeof(length)),
         )
-        self._keep = (fixed, counter, length, data)
-        return Mechanism(
-            CKM.SP800_108_COUNTER_KDF, _KdfParams(CKM.AES_CMAC, len(data), ctypes.addressof(data), 0, None)
-        )
+        params = _KdfParams(CKM.AES_CMAC, len(data), ctypes.addressof(data), 0, None)
+        return Mechanism(CKM.SP800_108_COUNTER_KDF, params, (fixed, counter, length, data))
 
     def of(self, digest: bytes) -> c_void_p:
         """Return the mechanism that derives from a digest of 32 bytes; valid until the next call."""

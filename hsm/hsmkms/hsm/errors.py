@@ -197,6 +197,15 @@ def is_ambiguous(error: TokenError) -> bool:
     return error.function in TAKES_CALLERS_DATA and (error.ckr in AMBIGUOUS or error.ckr >= CKR_VENDOR_DEFINED)
 
 
+GONE: Final = frozenset({Outcome.UNAVAILABLE, Outcome.BUSY, Outcome.PIN_REFUSED, Outcome.MISCONFIGURED})
+"""Outcomes that speak of the token and of no key or ciphertext."""
+
+
+def may_be_the_keys(error: TokenError) -> bool:
+    """Say whether a damaged key could be why a token refuses to work with it."""
+    return error.ckr >= CKR_VENDOR_DEFINED or outcome_of(error) not in GONE
+
+
 def retires(error: Exception) -> bool:
     """Say whether a worker ends after this error: after everything but an `ItemError`."""
     return not isinstance(error, ItemError)

@@ -99,18 +99,26 @@ def _is_credential(path: str, status: os.stat_result) -> bool:
     return bool(folder) and status.st_uid == 0 and Path(path).parent == Path(str(folder))
 
 
-def open_token(settings: WorkerSettings, statistics: WorkerStatistics) -> OpenToken:
+def open_token(
+    settings: WorkerSettings, statistics: WorkerStatistics, pin: str | None = None, *, read_only: bool = False
+) -> OpenToken:
     """Load the module, find the token, log in. At most three attempts, and only one with a PIN that is refused.
 
     To be called under the host's lock (`worker`), as processes that start at the same moment disturb each other.
 
+    Args:
+        settings: Which token.
+        statistics: Counts the calls.
+        pin: The PIN, or None to read it from the file that the settings name.
+        read_only: Whether to open a read-only session, which makes and changes no token object, if the token has such.
+
     Raises:
         StartError: it cannot be done; the text says what to change.
     """
-    pin = read_pin(settings.pin_file)
+    pin = read_pin(settings.pin_file) if pin is None else pin
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _open(settings, statistics, pin, again=attempt > 1)
+            return _open(settings, statistics, pin, again=attempt > 1, read_only=read_only)
         except (pkcs11.PKCS11Error, TokenError, _NotFoundError) as error:
             transient = isinstance(error, _NotFoundError) or _code(error) in _TRANSIENT
             if not transient or attempt == _ATTEMPTS:
@@ -162,12 +170,14 @@ def load_library(path: str) -> Library:
         raise
 
 
-def _open(settings: WorkerSettings, statistics: WorkerStatistics, pin: str, *, again: bool) -> OpenToken:
+def _open(
+    settings: WorkerSettings, statistics: WorkerStatistics, pin: str, *, again: bool, read_only: bool
+) -> OpenToken:
     library = load_library(settings.module)
     if again:
         library.reinitialize()  # a module looks for tokens when it is initialised; nothing of it is in use yet
     token = _find(library, settings)
-    session = token.open(rw=True, user_pin=pin)
+    session = token.open(rw=not (read_only and _has_read_only_sessions(token)), user_pin=pin)
     module = Module(settings.module)
     cryptoki = Cryptoki(
         module,
@@ -177,6 +187,15 @@ def _open(settings: WorkerSettings, statistics: WorkerStatistics, pin: str, *, a
     major, minor = library.library_version
     description = f"{library.library_description or library.manufacturer_id} {major}.{minor}"
     return OpenToken(description, token, session, cryptoki, module.max_sessions(token.slot.slot_id))
+
+
+def _has_read_only_sessions(token: pkcs11.Token) -> bool:
+    """Find out before the PIN is used, which is not tried twice: AWS CloudHSM has none."""
+    try:
+        token.open(rw=False).close()
+    except pkcs11.PKCS11Error:
+        return False
+    return True
 
 
 def _find(library: Library, settings: WorkerSettings) -> pkcs11.Token:
@@ -216,15 +235,16 @@ def _start_error(settings: WorkerSettings, error: Exception) -> StartError:
             f"no {where}{serial} in {settings.module}: make one (hsm-kms token init), or correct the label or the module's configuration",
         )
     code = _code(error)
+    pin = settings.pin_file or "the PIN"
     match code:
         case CKR.PIN_LOCKED:
             text = f"the PIN of {where} is locked: have the security officer unlock it"
         case CKR.USER_PIN_NOT_INITIALIZED:
             text = f"{where} has no user PIN yet: have the security officer set one (hsm-kms token init does)"
         case CKR.PIN_EXPIRED:
-            text = f"the PIN of {where} has expired: set a new one, and put it into {settings.pin_file}"
+            text = f"the PIN of {where} has expired: set a new one, and put it into {pin}"
         case _ if OUTCOMES.get(code) is Outcome.PIN_REFUSED:
-            text = f"{where} refused the PIN: correct {settings.pin_file}, then start again (it is not tried twice)"
+            text = f"{where} refused the PIN: correct {pin}, then start again (it is not tried twice)"
         case CKR.SESSION_COUNT:
             text = f"{where} has no session left: lower the number of workers, or end other programs that use it"
         case _:

@@ -6,25 +6,26 @@ Nothing here parses arguments or prints. Errors are `StartError`, with one line 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pkcs11
 from pkcs11.constants import TokenFlag
 
-from hsmkms.core.ciphertext import CKA_ID_BYTES, Suite
+from hsmkms.core.ciphertext import Suite
 from hsmkms.core.commands import Outcome
 from hsmkms.core.startup import TokenDescription, WorkerSettings
 from hsmkms.core.statistics import WorkerStatistics
 from hsmkms.core.token_objects import TokenObject
-from hsmkms.hsm.backing_keys import BackingKeys, Listed
+from hsmkms.hsm.backing_keys import BackingKeys
 from hsmkms.hsm.capabilities import PURPOSES
 from hsmkms.hsm.cryptoki import Module
-from hsmkms.hsm.errors import OUTCOMES, ItemError, StartError, TokenError, code_of
+from hsmkms.hsm.errors import OUTCOMES, StartError, TokenError, code_of
 from hsmkms.hsm.locks import start_lock
-from hsmkms.hsm.module import describe, load_library, open_token
+from hsmkms.hsm.module import describe, load_library, open_token, read_pin
 from hsmkms.hsm.probe import probe
+from hsmkms.hsm.survey import Survey
 from hsmkms.hsm.wrapping import Wrapping
 
 _LABEL_BYTES: Final = 32
@@ -126,12 +127,81 @@ def describe_token(settings: WorkerSettings) -> TokenDescription:
     return describe(settings, opened, found, loaded, (time.monotonic() - start) * 1000)
 
 
-def survey_token(settings: WorkerSettings, suites: Mapping[bytes, Suite]) -> list[TokenObject]:
-    """Log in, list every object that could be a backing key, whoever's, and have each one make its canary. Changes nothing.
+def probe_token(
+    module: str, label: str | None, serial: str, ask_pin: Callable[[str], str], lock_file: Callable[[str, str], str]
+) -> TokenDescription:
+    """Probe a token that no configuration knows. Changes nothing: it makes session objects, in a read-only session if the token has such.
+
+    Args:
+        module: The module's path.
+        label: The token's label, or None for the only token that there is.
+        serial: The token's serial number where two have that label, else empty.
+        ask_pin: Returns the PIN of the token of that label; asked once, after the token was found.
+        lock_file: Returns the path of the login lock for a label and a serial number.
+
+    Raises:
+        StartError: the token cannot be used; the text says what to do. A refused PIN is not tried again.
+    """
+    start = time.monotonic()
+    known = label if label is not None else _only_label(module)
+    settings = WorkerSettings(module, known, serial, "", lock_file(known, serial))
+    _require_token(settings)
+    pin = ask_pin(known)
+    with start_lock(settings.lock_file, settings.lock_wait_s):
+        opened = open_token(settings, WorkerStatistics(), pin, read_only=True)
+    try:
+        found = probe(opened.cryptoki)
+    except TokenError as error:
+        raise StartError(
+            OUTCOMES.get(error.ckr, Outcome.FAILED), f"the token failed while it was probed: {error}"
+        ) from error
+    return describe(settings, opened, found, [], (time.monotonic() - start) * 1000)
+
+
+def _labels(module: str, flags: TokenFlag = TokenFlag.TOKEN_INITIALIZED) -> list[str]:
+    try:
+        slots = load_library(module).get_slots(token_present=True)
+        tokens = [slot.get_token() for slot in slots]
+    except pkcs11.PKCS11Error as error:
+        text = " ".join(f"{type(error).__name__} {error}".split())
+        raise StartError(
+            Outcome.MISCONFIGURED,
+            f"{module} cannot be used ({text}): check what it needs in its environment (--environment NAME=VALUE) and its log",
+        ) from error
+    return sorted(token.label for token in tokens if token.flags & flags == flags)
+
+
+def _only_label(module: str) -> str:
+    # NSS has a second token, without keys, that nobody logs in to.
+    labels = _labels(module, TokenFlag.TOKEN_INITIALIZED | TokenFlag.LOGIN_REQUIRED)
+    if len(labels) == 1:
+        return labels[0]
+    if not labels:
+        raise StartError(
+            Outcome.UNAVAILABLE, f"no token in {module}: make one (hsm-kms token init), or correct its environment"
+        )
+    named = ", ".join(repr(label) for label in labels)
+    raise StartError(Outcome.MISCONFIGURED, f"{len(labels)} tokens in {module}: name one with --token-label ({named})")
+
+
+def _require_token(settings: WorkerSettings) -> None:
+    labels = _labels(settings.module)
+    if settings.token_label not in labels:
+        named = ", ".join(repr(label) for label in labels) or "none"
+        raise StartError(
+            Outcome.UNAVAILABLE, f"no token {settings.token_label!r} in {settings.module}; its tokens: {named}"
+        )
+
+
+def survey_token(
+    settings: WorkerSettings, suites: Mapping[bytes, Suite], preferred: Suite | None = None
+) -> list[TokenObject]:
+    """Log in, list every key of whatever kind, whoever's, and have each one prove itself and make its canary. Changes nothing.
 
     Args:
         settings: Which token.
-        suites: Derivations by CKA_ID, for tokens that cannot say what a key is for; others are taken to be of suite 1.
+        suites: Derivations by CKA_ID, for tokens that cannot say what an AES key is for.
+        preferred: The derivation of all others there, as `Survey` has it.
 
     Raises:
         StartError: the token cannot be used; the text says what to do.
@@ -140,25 +210,11 @@ def survey_token(settings: WorkerSettings, suites: Mapping[bytes, Suite]) -> lis
         opened = open_token(settings, WorkerStatistics())
     try:
         found = probe(opened.cryptoki)
-        keys = BackingKeys(Wrapping(opened.cryptoki, found), found, lambda *_, **__: None)
-        return [_surveyed(keys, listed, suites) for listed in keys.list_objects()]
+        return Survey(Wrapping(opened.cryptoki, found), found, suites, preferred).objects()
     except TokenError as error:
         raise StartError(
             OUTCOMES.get(error.ckr, Outcome.FAILED), f"the token failed while it was looked through: {error}"
         ) from error
-
-
-def _surveyed(keys: BackingKeys, listed: Listed, suites: Mapping[bytes, Suite]) -> TokenObject:
-    suite = listed.suite or suites.get(listed.cka_id, Suite.AES_CBC_ENCRYPT_DATA)
-    canary, fault = b"", listed.fault
-    if not fault and len(listed.cka_id) != CKA_ID_BYTES:
-        fault = "its CKA_ID is not one of this service"
-    if not fault:
-        try:
-            canary = keys.canary_of(listed, suite)
-        except (ItemError, TokenError) as error:
-            fault = f"it makes no canary: {error}"
-    return TokenObject(listed.cka_id, listed.label, suite, canary, fault)
 
 
 def capability_rows(description: TokenDescription) -> list[CapabilityRow]:
@@ -172,4 +228,14 @@ def _text(found: object) -> str:
     return found if isinstance(found, str) and found else ("yes" if found else "no")
 
 
-__all__ = ["CapabilityRow", "StartError", "capability_rows", "describe", "describe_token", "init_token", "survey_token"]
+__all__ = [
+    "CapabilityRow",
+    "StartError",
+    "capability_rows",
+    "describe",
+    "describe_token",
+    "init_token",
+    "probe_token",
+    "read_pin",
+    "survey_token",
+]

@@ -11,27 +11,26 @@ is a finding; an answer that says that the token is gone is not, and is raised.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from ctypes import c_ulong, c_void_p
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import cmac, hashes, keywrap
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import cmac, keywrap
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hsmkms.core.ciphertext import NONCE_BYTES, Suite
-from hsmkms.core.commands import Outcome
 from hsmkms.hsm.capabilities import Capabilities
-from hsmkms.hsm.constants import CKA, CKG_MGF1_SHA1, CKG_MGF1_SHA256, CKK, CKM, CKO, CKZ_DATA_SPECIFIED
-from hsmkms.hsm.cryptoki import Buffer, Cryptoki, Handle, Mechanism, Scratch
-from hsmkms.hsm.derivations import KDF_LABEL
-from hsmkms.hsm.errors import TokenError, outcome_of
+from hsmkms.hsm.constants import CKA, CKK, CKM, CKO, CKR
+from hsmkms.hsm.cryptoki import Buffer, Cryptoki, Handle, Mechanism
+from hsmkms.hsm.derivations import KDF_LABEL, Derivation
+from hsmkms.hsm.errors import TokenError
+from hsmkms.hsm.probing import SESSION, Probing
 from hsmkms.hsm.sequences import Gcm
+from hsmkms.hsm.signing_probe import SigningProbe
 from hsmkms.hsm.templates import (
     BACKING_KEY,
     DATA_KEY_DECRYPT,
@@ -43,14 +42,11 @@ from hsmkms.hsm.templates import (
     WRAPPING_KEY_UNWRAP,
     WRAPPING_KEY_WRAP,
     Attributes,
-    Room,
     Template,
     render,
 )
 from hsmkms.hsm.wrapping import Wrapping
 
-_GONE: Final = frozenset({Outcome.UNAVAILABLE, Outcome.BUSY})
-_SESSION: Final[Attributes] = ((CKA.TOKEN, False),)
 _BARE: Final[Attributes] = (
     (CKA.CLASS, CKO.SECRET_KEY),
     (CKA.KEY_TYPE, CKK.AES),
@@ -60,32 +56,6 @@ _BARE: Final[Attributes] = (
     (CKA.SENSITIVE, True),
     (CKA.EXTRACTABLE, False),
 )
-_RSA_PUBLIC: Final[Attributes] = (
-    (CKA.TOKEN, False),
-    (CKA.PRIVATE, False),
-    (CKA.WRAP, True),
-    (CKA.MODULUS_BITS, 2048),
-    (CKA.PUBLIC_EXPONENT, b"\x01\x00\x01"),
-)
-_RSA_PRIVATE: Final[Attributes] = (
-    (CKA.TOKEN, False),
-    (CKA.PRIVATE, True),
-    (CKA.SENSITIVE, True),
-    (CKA.EXTRACTABLE, False),
-    (CKA.UNWRAP, True),
-)
-
-
-class OaepParams(ctypes.Structure):
-    """`CK_RSA_PKCS_OAEP_PARAMS`."""
-
-    _fields_ = (
-        ("hashAlg", c_ulong),
-        ("mgf", c_ulong),
-        ("source", c_ulong),
-        ("pSourceData", c_void_p),
-        ("ulSourceDataLen", c_ulong),
-    )
 
 
 def derive_in_software(suite: Suite, key: bytes, digest: bytes) -> bytes:
@@ -110,25 +80,22 @@ def probe(cryptoki: Cryptoki) -> Capabilities:
     leftovers = Template(((CKA.CLASS, CKO.SECRET_KEY), (CKA.TOKEN, False)))
     before = set(cryptoki.find(leftovers))
     try:
-        return _Probe(cryptoki).run()
+        return _Probe(cryptoki, Capabilities()).run()
     finally:
         # SoftHSM 2.6.1 keeps a half-made object when it refuses an attribute in C_GenerateKey, and tells no handle.
         for handle in set(cryptoki.find(leftovers)) - before:
             cryptoki.destroy_object(c_ulong(handle))
 
 
-class _Probe:
-    def __init__(self, cryptoki: Cryptoki) -> None:
-        self._calls = cryptoki
-        self._found = Capabilities()
-        self._buffer = Buffer(1024)
-
+class _Probe(Probing):
     def run(self) -> Capabilities:
         self._set(
             allowed_mechanisms=self._attempt(self._allowed_mechanisms),
-            copyable=self._attempt(lambda: self._generates((CKA.COPYABLE, False))),
-            modifiable=self._attempt(lambda: self._generates((CKA.MODIFIABLE, False))),
+            copyable=self._attempt(self._copyable),
+            modifiable=self._attempt(self._modifiable),
             unnamed_usages_off=self._attempt(self._unnamed_usages_off),
+            unextractable=self._attempt(self._unextractable),
+            usages_hold=self._attempt(self._usages_hold),
             created_objects=self._attempt(self._created_objects),
         )
         self._set(known_answers=self._found.created_objects)
@@ -143,74 +110,28 @@ class _Probe:
         )
         self._attempt(self._readable)
         self._attempt(self._gcm)
-        self._attempt(self._oaep)
-        return self._found
-
-    def _set(self, **findings: Any) -> None:
-        self._found = replace(self._found, **findings)
-
-    @staticmethod
-    def _attempt(question: Callable[[], bool]) -> bool:
-        try:
-            return question()
-        except TokenError as error:
-            if outcome_of(error) in _GONE:
-                raise
-            return False
-
-    # Making keys: of a chosen value where the token allows it, else of one that nobody knows.
-
-    def _generate(self, made: Scratch, template: Template, mechanism: CKM = CKM.AES_KEY_GEN) -> c_ulong:
-        handle = Handle()
-        self._calls.generate_key(Mechanism(mechanism).pointer, template.pointer, template.count, handle.pointer)
-        return made.add(handle)
-
-    def _create(self, made: Scratch, attributes: Attributes, value: bytes, *, drop: tuple[CKA, ...] = ()) -> c_ulong:
-        handle = Handle()
-        extra = (*_SESSION, (CKA.VALUE, value))
-        template = render(attributes, self._found, extra=extra, without=(CKA.VALUE_LEN, *drop))
-        self._calls.create_object(template.pointer, template.count, handle.pointer)
-        return made.add(handle)
-
-    def _key(self, made: Scratch, attributes: Attributes, value: bytes, *, drop: tuple[CKA, ...] = ()) -> c_ulong:
-        if self._found.created_objects:
-            return self._create(made, attributes, value, drop=drop)
-        return self._generate(made, render(attributes, self._found, extra=_SESSION, without=drop))
-
-    def _wrapped(self, mechanism: Mechanism, key: c_ulong, target: c_ulong) -> bytes:
-        # One call into a large buffer: some libraries answer a length query with too little.
-        self._buffer.make_room()
-        self._calls.wrap_key(mechanism.pointer, key, target, self._buffer.pointer, self._buffer.length_pointer)
-        return self._buffer.get()
-
-    def _unwrapped(
-        self, made: Scratch, mechanism: Mechanism, key: c_ulong, wrapped: bytes, attributes: Attributes
-    ) -> c_ulong:
-        handle = Handle()
-        template = render(attributes, self._found)
-        self._buffer.put(wrapped)
-        self._calls.unwrap_key(
-            mechanism.pointer,
-            key,
-            self._buffer.pointer,
-            self._buffer.length,
-            template.pointer,
-            template.count,
-            handle.pointer,
-        )
-        return made.add(handle)
-
-    def _value(self, handle: c_ulong, kind: CKA = CKA.VALUE) -> bytes | None:
-        look = Template(((kind, Room(512)),))
-        self._calls.read(handle, look)
-        return look.get(kind)
+        return SigningProbe(self._calls, self._found).run()
 
     # Templates.
 
-    def _generates(self, attribute: tuple[CKA, bool | tuple[int, ...]]) -> bool:
+    def _copyable(self) -> bool:
+        """Accepted, and no copy can be made: NSS takes it for a session object, ignores it, and refuses it for a token object."""
+        copy = self._calls.module.function("C_CopyObject", c_ulong, c_ulong, c_void_p, c_ulong, c_void_p)
         with self._calls.scratch() as made:
-            self._generate(made, Template((*_BARE, attribute)))
-        return True
+            key = self._generate(made, Template((*_BARE, (CKA.COPYABLE, False))))
+            copied, template = Handle(), Template(SESSION)
+            if copy(self._calls.session, key, template.pointer, template.count, copied.pointer) != CKR.OK:
+                return True
+            made.add(copied)
+        return False
+
+    def _modifiable(self) -> bool:
+        """Accepted, and no usage can be added."""
+        change = self._calls.module.function("C_SetAttributeValue", c_ulong, c_ulong, c_void_p, c_ulong)
+        with self._calls.scratch() as made:
+            key = self._generate(made, Template((*_BARE, (CKA.MODIFIABLE, False))))
+            usage = Template(((CKA.DECRYPT, True),))
+            return bool(change(self._calls.session, key, usage.pointer, usage.count) != CKR.OK)
 
     def _allowed_mechanisms(self) -> bool:
         """Accepted, and a mechanism that is not allowed is refused."""
@@ -228,6 +149,32 @@ class _Probe:
             self._calls.encrypt(block.pointer, block.length, self._buffer.pointer, self._buffer.length_pointer)
         return False
 
+    def _unextractable(self) -> bool:
+        """A key that may not leave the token is not wrapped: NSS 3.87 wraps it."""
+        with self._calls.scratch() as made:
+            key = self._generate(made, Template(_BARE))
+            wraps = self._generate(made, render(WRAPPING_KEY_WRAP, self._found))
+            try:
+                self._wrapped(Mechanism(CKM.AES_KEY_WRAP), wraps, key)
+            except TokenError:
+                return True
+        return False
+
+    def _usages_hold(self) -> bool:
+        """A key that may not derive does not: with NSS 3.87, one derives by CKM_AES_CBC_ENCRYPT_DATA all the same."""
+        for suite in BACKING_KEY:
+            with self._calls.scratch() as made:
+                key = self._generate(made, Template((*_BARE, (CKA.DERIVE, False))))
+                derived, template = Handle(), render(WRAPPING_KEY_WRAP, self._found)
+                mechanism = Derivation(suite).of(os.urandom(32))
+                try:
+                    self._calls.derive_key(mechanism, key, template.pointer, template.count, derived.pointer)
+                except TokenError:
+                    continue
+                made.add(derived)
+                return False
+        return True
+
     def _unnamed_usages_off(self) -> bool:
         with self._calls.scratch() as made:
             key = self._generate(made, Template(_BARE))
@@ -242,10 +189,10 @@ class _Probe:
         """Accepted, and no readable key comes out of a key that has it."""
         mechanism = Wrapping(self._calls, self._found)._derivations  # noqa: SLF001  # the same derivations, without a second copy
         with_template = replace(self._found, derive_template=True)
-        for suite in Suite:
+        for suite in BACKING_KEY:
             with self._calls.scratch() as made:
                 try:
-                    key = self._generate(made, render(BACKING_KEY[suite], with_template, extra=_SESSION))
+                    key = self._generate(made, render(BACKING_KEY[suite], with_template, extra=SESSION))
                     wrapping = render(WRAPPING_KEY_WRAP, self._found)
                     handle = Handle()
                     digest = os.urandom(32)
@@ -358,44 +305,3 @@ class _Probe:
         self._calls.decrypt_init(gcm.of(nonce), key)
         self._calls.decrypt(source.pointer, source.length, out.pointer, out.length_pointer)
         return out.get()
-
-    def _oaep(self) -> bool:
-        public, private = Template(_RSA_PUBLIC), Template(_RSA_PRIVATE)
-        publics, privates = Handle(), Handle()
-        self._calls.generate_key_pair(
-            Mechanism(CKM.RSA_PKCS_KEY_PAIR_GEN).pointer,
-            public.pointer,
-            public.count,
-            private.pointer,
-            private.count,
-            publics.pointer,
-            privates.pointer,
-        )
-        with self._calls.scratch() as made:
-            pair = made.add(publics), made.add(privates)
-            modulus = int.from_bytes(self._value(pair[0], CKA.MODULUS) or b"", "big")
-            self._set(oaep_sha1=self._attempt(lambda: self._oaep_with(pair, modulus, sha256=False)))
-            self._set(oaep_sha256=self._attempt(lambda: self._oaep_with(pair, modulus, sha256=True)))
-        return True
-
-    def _oaep_with(self, pair: tuple[c_ulong, c_ulong], modulus: int, *, sha256: bool) -> bool:
-        """What software wraps the token unwraps, and what the token wraps the token unwraps."""
-        params = OaepParams(
-            CKM.SHA256 if sha256 else CKM.SHA_1,
-            CKG_MGF1_SHA256 if sha256 else CKG_MGF1_SHA1,
-            CKZ_DATA_SPECIFIED,
-            None,
-            0,
-        )
-        mechanism = Mechanism(CKM.RSA_PKCS_OAEP, params)
-        if not self._found.readable_objects:
-            return False
-        algorithm = hashes.SHA256() if sha256 else hashes.SHA1()  # noqa: S303  # RSAES_OAEP_SHA_1 is one of KMS's algorithms
-        oaep = padding.OAEP(padding.MGF1(algorithm), algorithm, None)
-        value = os.urandom(32)
-        with self._calls.scratch() as made:
-            wrapped = rsa.RSAPublicNumbers(0x10001, modulus).public_key().encrypt(value, oaep)
-            if self._value(self._unwrapped(made, mechanism, pair[1], wrapped, PAYLOAD_READABLE)) != value:
-                return False
-            wrapped = self._wrapped(mechanism, pair[0], self._create(made, PAYLOAD, value))
-            return self._value(self._unwrapped(made, mechanism, pair[1], wrapped, PAYLOAD_READABLE)) == value

@@ -5,6 +5,7 @@ nowhere else. Whatever a sequence made is destroyed before it ends, however it e
 
 Whose fault a failed unwrap is: some return values say so; for the ambiguous ones the source key's canary is run on the same
 session. If it holds, the ciphertext is wrong (INVALID_CIPHERTEXT) and the worker goes on; if not, the key or the token is.
+What has to do with RSA keys is in `rsa`, what makes key pairs in `pair_sequences`, imports in `imports`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from hsmkms.core.ciphertext import (
     derivation_digest,
     parse_header,
     sealed_digest,
+    wrapped_bytes,
 )
 from hsmkms.core.commands import Decrypt, Encrypt, GenerateDataKey, KeyRef, Outcome, Random, Rewrap, Verify
 from hsmkms.core.errors import InvalidCiphertextException
@@ -34,7 +36,8 @@ from hsmkms.hsm.backing_keys import BackingKeys
 from hsmkms.hsm.capabilities import Capabilities
 from hsmkms.hsm.constants import CKA, CKM
 from hsmkms.hsm.cryptoki import Buffer, Handle, Mechanism
-from hsmkms.hsm.errors import ItemError, TokenError, is_ambiguous, outcome_of
+from hsmkms.hsm.errors import ItemError, TokenError
+from hsmkms.hsm.private_keys import PrivateKeys
 from hsmkms.hsm.templates import (
     DATA_KEY_DECRYPT,
     DATA_KEY_ENCRYPT,
@@ -45,10 +48,13 @@ from hsmkms.hsm.templates import (
     Template,
     render,
 )
-from hsmkms.hsm.wrapping import Wrapping
+from hsmkms.hsm.wrapping import KeyWrap, Wrapping
 
 T = TypeVar("T")
 _LENGTH_BYTES: Final = 4
+_PLAIN: Final = frozenset({int(Mode.DIRECT), int(Mode.ENVELOPE)})
+"""Modes whose wrapped key is by RFC 3394: a data key or a payload."""
+_DIRECT: Final = frozenset({Mode.DIRECT, Mode.DIRECT_PADDED})
 _KEY_GEN: Final = Mechanism(CKM.AES_KEY_GEN)
 _SECRET_GEN: Final = Mechanism(CKM.GENERIC_SECRET_KEY_GEN)
 
@@ -100,6 +106,7 @@ class Sequences:
         self._encrypting = render(DATA_KEY_ENCRYPT, found)
         self._decrypting = render(DATA_KEY_DECRYPT, found)
         self._value = Template(((CKA.VALUE, Room(DIRECT_MAX_BYTES)),))
+        self._private_keys = PrivateKeys(wrapping, found)
         self._gcm = Gcm()
         self._in = Buffer(MAX_PLAINTEXT_BYTES + TAG_BYTES)
         self._out = Buffer(MAX_PLAINTEXT_BYTES + 2 * TAG_BYTES)
@@ -114,6 +121,9 @@ class Sequences:
         source, destination = command.source, command.destination
         source_handle = self._keys.use(source)
         destination_handle = self._keys.use(destination)
+        _require_blocks(command.wrapped)
+        if command.mode not in _PLAIN:
+            return self._rewrapped(command, destination_handle)
         try:
             return self._wrapping.rewrap(
                 source_handle,
@@ -125,7 +135,37 @@ class Sequences:
                 command.destination_digest,
             )
         except TokenError as error:
-            raise self._judged(error, source) from error
+            raise self._keys.judged(error, source) from error
+
+    def _rewrapped(self, command: Rewrap, destination: c_ulong) -> bytes:
+        """The same with another key wrap and another kind of object."""
+        by, template = self._way(command.mode, command.key_type)
+        suite, digest = command.destination.suite, command.destination_digest
+        return self._opened(
+            command.source,
+            command.source_digest,
+            command.wrapped,
+            template,
+            lambda opened: self._wrapping.wrap(destination, suite, digest, opened, by),
+            by,
+        )
+
+    def _way(self, mode: int, key_type: int) -> tuple[KeyWrap, Template]:
+        """Return how what a mode wraps is unwrapped: by which key wrap, into what."""
+        match mode:
+            case Mode.DIRECT | Mode.ENVELOPE:
+                return self._wrapping.plain, self._payload
+            case Mode.DIRECT_PADDED:
+                return self._padded, self._payload
+            case Mode.PRIVATE_KEY:
+                return self._private_keys.key_wrap, self._private_keys.template(key_type)
+        raise ItemError(Outcome.FAILED, f"unknown mode {mode}")
+
+    @property
+    def _padded(self) -> KeyWrap:
+        if self._wrapping.padded is None:
+            raise ItemError(Outcome.UNSUPPORTED, "the token lacks RFC 5649, which mode 3 needs")
+        return self._wrapping.padded
 
     def verify(self, command: Verify) -> bytes:
         """Unwrap and keep nothing. Returns nothing.
@@ -134,7 +174,8 @@ class Sequences:
             ItemError: INVALID_CIPHERTEXT, or the key cannot be used.
             TokenError: the token failed.
         """
-        self._opened(command.source, command.source_digest, command.wrapped, self._payload, lambda _: None)
+        by, template = self._way(command.mode, command.key_type)
+        self._opened(command.source, command.source_digest, command.wrapped, template, lambda _: None, by)
         return b""
 
     def encrypt(self, command: Encrypt) -> bytes:
@@ -144,7 +185,7 @@ class Sequences:
             ItemError: the key cannot be used, the token lacks what the mode needs, or the header does not fit.
             TokenError: the token failed.
         """
-        header = _checked(command.header, command.destination)
+        header = checked(command.header, command.destination)
         if header.length != len(command.plaintext):
             raise ItemError(Outcome.FAILED, "a header of another length than the plaintext")
         return self._sealed(command.destination, header, command.header, command.context, command.plaintext)
@@ -156,31 +197,43 @@ class Sequences:
             ItemError: INVALID_CIPHERTEXT, or the key cannot be used, or the token lacks what the mode needs.
             TokenError: the token failed.
         """
-        header = _checked(command.header, command.source)
-        if header.mode == Mode.DIRECT:
-            self._require(self._found.readable_objects, "readable objects, which Decrypt of mode 1 needs")
-            if len(command.wrapped) != header.length + WRAP_OVERHEAD_BYTES or command.sealed:
-                raise ItemError(Outcome.INVALID_CIPHERTEXT, "a body of another length than its header says")
-            plaintext = self._opened(
-                command.source, command.source_digest, command.wrapped, self._readable, self._read_value
-            )
-        else:
-            self._require(self._found.aes_gcm, "AES-GCM")
-            if (
-                len(command.wrapped) != WRAPPED_DATA_KEY_BYTES
-                or len(command.sealed) != NONCE_BYTES + header.length + TAG_BYTES
-            ):
-                raise ItemError(Outcome.INVALID_CIPHERTEXT, "a body of another length than its header says")
-            plaintext = self._opened(
-                command.source,
-                command.source_digest,
-                command.wrapped,
-                self._decrypting,
-                lambda data_key: self._decrypted(data_key, command.sealed),
-            )
+        header = checked(command.header, command.source)
+        match header.mode:
+            case Mode.PRIVATE_KEY:
+                by, template = self._way(header.mode, header.key_type)
+                read = self._private_keys.plaintext_of
+                return self._opened(command.source, command.source_digest, command.wrapped, template, read, by)
+            case Mode.ENVELOPE:
+                plaintext = self._opened_envelope(command, header)
+            case _:
+                plaintext = self._opened_directly(command, header)
         if len(plaintext) != header.length:
             raise ItemError(Outcome.INVALID_CIPHERTEXT, "a plaintext of another length than its header says")
         return plaintext
+
+    def _opened_directly(self, command: Decrypt, header: Header) -> bytes:
+        self._require(self._found.readable_objects, f"readable objects, which Decrypt of mode {header.mode} needs")
+        if len(command.wrapped) != wrapped_bytes(header.length) or command.sealed:
+            raise ItemError(Outcome.INVALID_CIPHERTEXT, "a body of another length than its header says")
+        by = self._padded if header.mode is Mode.DIRECT_PADDED else None
+        return self._opened(
+            command.source, command.source_digest, command.wrapped, self._readable, self._read_value, by
+        )
+
+    def _opened_envelope(self, command: Decrypt, header: Header) -> bytes:
+        self._require(self._found.aes_gcm, "AES-GCM")
+        if (
+            len(command.wrapped) != WRAPPED_DATA_KEY_BYTES
+            or len(command.sealed) != NONCE_BYTES + header.length + TAG_BYTES
+        ):
+            raise ItemError(Outcome.INVALID_CIPHERTEXT, "a body of another length than its header says")
+        return self._opened(
+            command.source,
+            command.source_digest,
+            command.wrapped,
+            self._decrypting,
+            lambda data_key: self._decrypted(data_key, command.sealed),
+        )
 
     def generate_data_key(self, command: GenerateDataKey) -> bytes:
         """Make a data key and seal it. Returns `u32 length of the body, body, plaintext or nothing`.
@@ -192,8 +245,8 @@ class Sequences:
             ItemError: the key cannot be used, the token lacks what the mode needs, or the header does not fit.
             TokenError: the token failed.
         """
-        header = _checked(command.header, command.destination)
-        if header.mode == Mode.DIRECT and not command.with_plaintext:
+        header = checked(command.header, command.destination)
+        if header.mode in _DIRECT and not command.with_plaintext:
             plaintext = b""
             body = self._sealed_unread(command.destination, header, command.header, command.context)
         else:
@@ -213,31 +266,24 @@ class Sequences:
         return self._cryptoki.random(command.length)
 
     def _opened(
-        self, source: KeyRef, digest: bytes, wrapped: bytes, template: Template, use: Callable[[c_ulong], T]
+        self,
+        source: KeyRef,
+        digest: bytes,
+        wrapped: bytes,
+        template: Template,
+        use: Callable[[c_ulong], T],
+        by: KeyWrap | None = None,
     ) -> T:
         handle = self._keys.use(source)
+        _require_blocks(wrapped)
         try:
-            opened = self._wrapping.unwrap(handle, source.suite, digest, wrapped, template)
+            opened = self._wrapping.unwrap(handle, source.suite, digest, wrapped, template, by)
             try:
                 return use(opened)
             finally:
                 self._cryptoki.destroy_object(opened)
         except TokenError as error:
-            raise self._judged(error, source) from error
-
-    def _judged(self, error: TokenError, source: KeyRef) -> Exception:
-        """Return what a failure means: INVALID_CIPHERTEXT if the data is at fault, KEY_DAMAGED if the key is, else `error`."""
-        if is_ambiguous(error):
-            try:
-                self._keys.prove(source)
-            except ItemError as damaged:
-                return damaged
-            except TokenError:
-                return error
-            return ItemError(Outcome.INVALID_CIPHERTEXT, f"{error}, and the canary holds")
-        if outcome_of(error) is Outcome.INVALID_CIPHERTEXT:
-            return ItemError(Outcome.INVALID_CIPHERTEXT, str(error))
-        return error
+            raise self._keys.judged(error, source) from error
 
     def _read_value(self, opened: c_ulong) -> bytes:
         try:
@@ -274,13 +320,15 @@ class Sequences:
 
     def _sealed(self, key: KeyRef, header: Header, head: bytes, context: bytes, plaintext: bytes) -> bytes:
         handle = self._keys.use(key)
-        if header.mode == Mode.DIRECT:
+        if header.mode is Mode.PRIVATE_KEY:
+            raise ItemError(Outcome.FAILED, "a private key is sealed by who generates it")
+        if header.mode in _DIRECT:
             self._require(self._found.created_objects, "objects created from a value, which Encrypt in mode 1 needs")
+            by = self._padded if header.mode is Mode.DIRECT_PADDED else None
             payload = self._wrapping.create(plaintext)
             try:
-                return self._wrapping.wrap(
-                    handle, key.suite, derivation_digest(head, context, sealed_digest(b"")), payload
-                )
+                digest = derivation_digest(head, context, sealed_digest(b""))
+                return self._wrapping.wrap(handle, key.suite, digest, payload, by)
             finally:
                 self._cryptoki.destroy_object(payload)
         self._require(self._found.aes_gcm, "AES-GCM")
@@ -294,15 +342,15 @@ class Sequences:
 
     def _sealed_unread(self, key: KeyRef, header: Header, head: bytes, context: bytes) -> bytes:
         handle = self._keys.use(key)
+        by = self._padded if header.mode is Mode.DIRECT_PADDED else None
         self._generated.put_number(CKA.VALUE_LEN, header.length)
         payload = self._generate(_SECRET_GEN, self._generated)
         try:
-            wrapped = self._wrapping.wrap(
-                handle, key.suite, derivation_digest(head, context, sealed_digest(b"")), payload
-            )
+            digest = derivation_digest(head, context, sealed_digest(b""))
+            wrapped = self._wrapping.wrap(handle, key.suite, digest, payload, by)
         finally:
             self._cryptoki.destroy_object(payload)
-        if len(wrapped) != header.length + WRAP_OVERHEAD_BYTES:
+        if len(wrapped) != wrapped_bytes(header.length):
             raise ItemError(Outcome.UNSUPPORTED, "the token made a data key of another length than asked for")
         return wrapped
 
@@ -317,7 +365,7 @@ class Sequences:
             raise ItemError(Outcome.UNSUPPORTED, f"the token lacks {what}")
 
 
-def _checked(head: bytes, key: KeyRef) -> Header:
+def checked(head: bytes, key: KeyRef) -> Header:
     """Return the header. The front made or parsed it, so what does not fit is a fault of the service, and harms nobody else."""
     try:
         header = parse_header(head)
@@ -326,3 +374,9 @@ def _checked(head: bytes, key: KeyRef) -> Header:
     if header.cka_id != key.cka_id or header.suite is not key.suite:
         raise ItemError(Outcome.FAILED, "a header that names another backing key")
     return header
+
+
+def _require_blocks(wrapped: bytes) -> None:
+    """Refuse what no key wrap makes before the token sees it: NSS calls it a lack of memory."""
+    if len(wrapped) < 2 * WRAP_OVERHEAD_BYTES or len(wrapped) % WRAP_OVERHEAD_BYTES:
+        raise ItemError(Outcome.INVALID_CIPHERTEXT, "a wrapped key that is no whole number of blocks")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hsmkms.core.ciphertext import Suite
+from hsmkms.core.material_commands import PairUse
 from hsmkms.hsm.capabilities import Capabilities
 from hsmkms.hsm.constants import CKA, CKK, CKM, CKO
 from hsmkms.hsm.memory import Pointer
@@ -175,16 +176,235 @@ DATA_KEY_DECRYPT: Final[Attributes] = (
 )
 """The DEK of mode ENVELOPE when opening: decrypts."""
 
-BACKING_KEYS: Final[Attributes] = (
+AES_TO_PROVE: Final[Attributes] = (
     (CKA.CLASS, CKO.SECRET_KEY),
     (CKA.KEY_TYPE, CKK.AES),
-    (CKA.TOKEN, True),
-    (CKA.DERIVE, True),
+    (CKA.TOKEN, False),
+    (CKA.PRIVATE, True),
+    (CKA.ENCRYPT, True),
+    (CKA.SENSITIVE, True),
+    (CKA.EXTRACTABLE, True),
+    (CKA.ALLOWED_MECHANISMS, (CKM.AES_ECB,)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
 )
-"""What a search for backing keys asks for; by class, since one broken object spoils a search for everything."""
+"""What an RSA key unwraps on a token that does not tell its length: one block of zeros, encrypted, shows that it is an AES key."""
+IMPORTED_AES: Final[Attributes] = (
+    (CKA.CLASS, CKO.SECRET_KEY),
+    (CKA.KEY_TYPE, CKK.AES),
+    (CKA.TOKEN, False),
+    (CKA.PRIVATE, True),
+    (CKA.UNWRAP, True),
+    (CKA.SENSITIVE, True),
+    (CKA.EXTRACTABLE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.AES_KEY_WRAP_KWP,)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+"""The AES key under which material to be imported is wrapped: unwraps by RFC 5649."""
+KNOWN_WRAPPING_KEY: Final[Attributes] = (
+    (CKA.CLASS, CKO.SECRET_KEY),
+    (CKA.KEY_TYPE, CKK.AES),
+    (CKA.VALUE, Room(32)),
+    (CKA.TOKEN, False),
+    (CKA.PRIVATE, True),
+    (CKA.WRAP, True),
+    (CKA.SENSITIVE, True),
+    (CKA.EXTRACTABLE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.AES_KEY_WRAP_KWP,)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+"""A key of a value that this process chose for one call: how a private key whose plaintext the caller asked for leaves the token."""
+
+DATA_PAIR_PUBLIC: Final[Attributes] = (
+    (CKA.CLASS, CKO.PUBLIC_KEY),
+    (CKA.KEY_TYPE, CKK.RSA),
+    (CKA.TOKEN, False),
+    (CKA.PRIVATE, True),
+    (CKA.ENCRYPT, False),
+    (CKA.VERIFY, False),
+    (CKA.VERIFY_RECOVER, False),
+    (CKA.WRAP, False),
+    (CKA.DERIVE, False),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+"""The public key of a data key pair, or of a pair for import: it is read, and does nothing; the key type is set for each."""
+DATA_PAIR_PRIVATE: Final[Attributes] = (
+    (CKA.CLASS, CKO.PRIVATE_KEY),
+    (CKA.KEY_TYPE, CKK.RSA),
+    (CKA.TOKEN, False),
+    (CKA.PRIVATE, True),
+    (CKA.DECRYPT, False),
+    (CKA.SIGN, False),
+    (CKA.SIGN_RECOVER, False),
+    (CKA.UNWRAP, False),
+    (CKA.DERIVE, False),
+    (CKA.SENSITIVE, True),
+    (CKA.EXTRACTABLE, True),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+"""The private key of a data key pair: no usage, extractable so that it can be wrapped; the key type is set for each."""
+IMPORT_PRIVATE: Final[Attributes] = (
+    (CKA.CLASS, CKO.PRIVATE_KEY),
+    (CKA.KEY_TYPE, CKK.RSA),
+    (CKA.TOKEN, False),
+    (CKA.PRIVATE, True),
+    (CKA.DECRYPT, False),
+    (CKA.SIGN, False),
+    (CKA.SIGN_RECOVER, False),
+    (CKA.UNWRAP, True),
+    (CKA.DERIVE, False),
+    (CKA.SENSITIVE, True),
+    (CKA.EXTRACTABLE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.RSA_PKCS_OAEP,)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+"""The private key of a pair for import, when material comes back: unwraps."""
+
+PAIR_ENCRYPT_PUBLIC: Final[Attributes] = (
+    (CKA.CLASS, CKO.PUBLIC_KEY),
+    (CKA.KEY_TYPE, CKK.RSA),
+    (CKA.TOKEN, True),
+    (CKA.PRIVATE, True),
+    (CKA.ENCRYPT, True),
+    (CKA.VERIFY, False),
+    (CKA.VERIFY_RECOVER, False),
+    (CKA.WRAP, True),
+    (CKA.DERIVE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.RSA_PKCS_OAEP,)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+PAIR_ENCRYPT_PRIVATE: Final[Attributes] = (
+    (CKA.CLASS, CKO.PRIVATE_KEY),
+    (CKA.KEY_TYPE, CKK.RSA),
+    (CKA.TOKEN, True),
+    (CKA.PRIVATE, True),
+    (CKA.DECRYPT, True),
+    (CKA.SIGN, False),
+    (CKA.SIGN_RECOVER, False),
+    (CKA.UNWRAP, True),
+    (CKA.DERIVE, False),
+    (CKA.SENSITIVE, True),
+    (CKA.EXTRACTABLE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.RSA_PKCS_OAEP,)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+PAIR_SIGN_PUBLIC: Final[Attributes] = (
+    (CKA.CLASS, CKO.PUBLIC_KEY),
+    (CKA.KEY_TYPE, CKK.RSA),
+    (CKA.TOKEN, True),
+    (CKA.PRIVATE, True),
+    (CKA.ENCRYPT, False),
+    (CKA.VERIFY, True),
+    (CKA.VERIFY_RECOVER, False),
+    (CKA.WRAP, False),
+    (CKA.DERIVE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.RSA_PKCS, CKM.RSA_PKCS_PSS)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+PAIR_SIGN_PRIVATE: Final[Attributes] = (
+    (CKA.CLASS, CKO.PRIVATE_KEY),
+    (CKA.KEY_TYPE, CKK.RSA),
+    (CKA.TOKEN, True),
+    (CKA.PRIVATE, True),
+    (CKA.DECRYPT, False),
+    (CKA.SIGN, True),
+    (CKA.SIGN_RECOVER, False),
+    (CKA.UNWRAP, False),
+    (CKA.DERIVE, False),
+    (CKA.SENSITIVE, True),
+    (CKA.EXTRACTABLE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.RSA_PKCS, CKM.RSA_PKCS_PSS)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+PAIR_AGREE_PUBLIC: Final[Attributes] = (
+    (CKA.CLASS, CKO.PUBLIC_KEY),
+    (CKA.KEY_TYPE, CKK.EC),
+    (CKA.TOKEN, True),
+    (CKA.PRIVATE, True),
+    (CKA.ENCRYPT, False),
+    (CKA.VERIFY, False),
+    (CKA.VERIFY_RECOVER, False),
+    (CKA.WRAP, False),
+    (CKA.DERIVE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.ECDH1_DERIVE,)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+PAIR_AGREE_PRIVATE: Final[Attributes] = (
+    (CKA.CLASS, CKO.PRIVATE_KEY),
+    (CKA.KEY_TYPE, CKK.EC),
+    (CKA.TOKEN, True),
+    (CKA.PRIVATE, True),
+    (CKA.DECRYPT, False),
+    (CKA.SIGN, False),
+    (CKA.SIGN_RECOVER, False),
+    (CKA.UNWRAP, False),
+    (CKA.DERIVE, True),
+    (CKA.SENSITIVE, True),
+    (CKA.EXTRACTABLE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.ECDH1_DERIVE,)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+PAIR: Final[Mapping[PairUse, tuple[Attributes, Attributes]]] = {
+    PairUse.ENCRYPT: (PAIR_ENCRYPT_PUBLIC, PAIR_ENCRYPT_PRIVATE),
+    PairUse.SIGN: (PAIR_SIGN_PUBLIC, PAIR_SIGN_PRIVATE),
+    PairUse.AGREE: (PAIR_AGREE_PUBLIC, PAIR_AGREE_PRIVATE),
+}
+"""A key pair of a KMS key, public and private; the key type and the mechanisms are set for its kind (`key_kinds`)."""
+PAIR_USAGES: Final[Mapping[PairUse, frozenset[CKA]]] = {
+    PairUse.ENCRYPT: frozenset({CKA.DECRYPT, CKA.UNWRAP}),
+    PairUse.SIGN: frozenset({CKA.SIGN}),
+    PairUse.AGREE: frozenset({CKA.DERIVE}),
+}
+"""The usages of the private key, as its template has them."""
+PRIVATE_USAGES: Final = (CKA.DECRYPT, CKA.SIGN, CKA.SIGN_RECOVER, CKA.UNWRAP, CKA.DERIVE)
+
+AGREED: Final[Attributes] = (
+    (CKA.CLASS, CKO.SECRET_KEY),
+    (CKA.KEY_TYPE, CKK.GENERIC_SECRET),
+    (CKA.VALUE_LEN, 32),
+    (CKA.TOKEN, False),
+    (CKA.PRIVATE, True),
+    (CKA.SENSITIVE, False),
+    (CKA.EXTRACTABLE, True),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+"""A shared secret: its value is what the caller asked for; the length, that of the curve's field, is set for each."""
+
+MAC_KEY: Final[Attributes] = (
+    (CKA.CLASS, CKO.SECRET_KEY),
+    (CKA.KEY_TYPE, CKK.GENERIC_SECRET),
+    (CKA.VALUE_LEN, 32),
+    (CKA.TOKEN, True),
+    (CKA.PRIVATE, True),
+    (CKA.SIGN, True),
+    (CKA.VERIFY, True),
+    (CKA.SENSITIVE, True),
+    (CKA.EXTRACTABLE, False),
+    (CKA.ALLOWED_MECHANISMS, (CKM.SHA256_HMAC,)),
+    (CKA.COPYABLE, False),
+    (CKA.MODIFIABLE, False),
+)
+"""An HMAC key: makes and checks MACs with one hash; length and mechanism are set for each."""
+
+TOKEN_SECRETS: Final[Attributes] = ((CKA.CLASS, CKO.SECRET_KEY), (CKA.TOKEN, True))
+TOKEN_PRIVATES: Final[Attributes] = ((CKA.CLASS, CKO.PRIVATE_KEY), (CKA.TOKEN, True))
+TOKEN_PUBLICS: Final[Attributes] = ((CKA.CLASS, CKO.PUBLIC_KEY), (CKA.TOKEN, True))
+"""What searches ask for; by class, since one broken object spoils a search for everything."""
 
 USAGES: Final = (CKA.ENCRYPT, CKA.DECRYPT, CKA.SIGN, CKA.VERIFY, CKA.WRAP, CKA.UNWRAP, CKA.DERIVE)
-"""Named as false in each template that does not set them, on tokens that would else allow them."""
+"""Of a secret key; named as false in each template that does not set them, on tokens that would else allow them."""
 
 
 class CkAttribute(ctypes.Structure):
@@ -266,7 +486,12 @@ def _packed(value: object) -> bytes | ctypes.Array[ctypes.c_char]:
 
 
 def render(
-    attributes: Attributes, found: Capabilities, *, extra: Attributes = (), without: Iterable[CKA] = ()
+    attributes: Attributes,
+    found: Capabilities,
+    *,
+    extra: Attributes = (),
+    without: Iterable[CKA] = (),
+    allowed: tuple[int, ...] = (),
 ) -> Template:
     """Return a template as this token takes it.
 
@@ -275,6 +500,7 @@ def render(
         found: What the probe found.
         extra: Attributes to add after class and key type, replacing those of the same type.
         without: Attributes to leave out.
+        allowed: The mechanisms of `CKA_ALLOWED_MECHANISMS`, where they are others than the constant's.
     """
     dropped = {*without, *(kind for kind, _ in extra)}
     for accepted, kind in (
@@ -286,8 +512,15 @@ def render(
         if not accepted:
             dropped.add(kind)
     named = {kind for kind, _ in attributes}
+    secret = (CKA.CLASS, CKO.SECRET_KEY) in attributes  # templates of key pairs name each usage themselves
     unused: Attributes = (
-        () if found.unnamed_usages_off else tuple((usage, False) for usage in USAGES if usage not in named)
+        tuple((usage, False) for usage in USAGES if usage not in named)
+        if secret and not found.unnamed_usages_off
+        else ()
     )
-    kept = tuple((kind, value) for kind, value in attributes if kind not in dropped)
+    kept = tuple(
+        (kind, allowed if allowed and kind is CKA.ALLOWED_MECHANISMS else value)
+        for kind, value in attributes
+        if kind not in dropped
+    )
     return Template(kept[:2] + extra + unused + kept[2:])

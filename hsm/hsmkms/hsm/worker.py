@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from hsmkms.core import commands
+from hsmkms.core import commands, material_commands
 from hsmkms.core.ciphertext import CKA_ID_BYTES, Suite
 from hsmkms.core.commands import Opcode, Outcome, Result
 from hsmkms.core.frames import (
@@ -40,14 +40,23 @@ from hsmkms.core.frames import (
     encode_response,
     frame_length,
 )
+from hsmkms.core.material_commands import PairSpec, PairUse
 from hsmkms.core.startup import WorkerSettings
 from hsmkms.core.statistics import WorkerStatistics
+from hsmkms.hsm.agreement import Agreements
 from hsmkms.hsm.backing_keys import BackingKeys
 from hsmkms.hsm.capabilities import Capabilities
 from hsmkms.hsm.errors import ItemError, StartError, TokenError, outcome_of, retires
+from hsmkms.hsm.imports import ImportSequences
+from hsmkms.hsm.key_pairs import KeyPairs
 from hsmkms.hsm.locks import start_lock
+from hsmkms.hsm.mac_keys import MacKeys
+from hsmkms.hsm.macs import MacSequences
 from hsmkms.hsm.module import describe, open_token
+from hsmkms.hsm.pair_sequences import PairSequences
+from hsmkms.hsm.rsa import RsaSequences
 from hsmkms.hsm.sequences import Sequences
+from hsmkms.hsm.signing import SigningSequences
 from hsmkms.hsm.wrapping import Wrapping
 
 EXIT_DONE: Final = 0
@@ -161,7 +170,7 @@ class Worker:
                 results.append(Result(Outcome.EXPIRED, b""))
                 continue
             try:
-                results.append(Result(Outcome.OK, self._handlers[item.opcode](item)))
+                results.append(Result(Outcome.OK, self._handler(item.opcode)(item)))
             except FrameError:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, this item's caller and the front must hear of it
@@ -169,6 +178,12 @@ class Worker:
                 if retires(error):
                     return results, True
         return results, False
+
+    def _handler(self, opcode: Opcode) -> Callable[[Any], bytes]:
+        handler = self._handlers.get(opcode)
+        if handler is None:
+            raise ItemError(Outcome.UNSUPPORTED, f"this worker has no {opcode.name}")
+        return handler
 
     def _start(self, command: commands.Start) -> bytes:
         began = time.monotonic()
@@ -191,6 +206,7 @@ class Worker:
         except TokenError as error:
             raise StartError(outcome_of(error), f"the token failed at the start: {error}") from error
         self._handlers = _handlers(Sequences(wrapping, keys, known), keys, self._statistics)
+        self._handlers |= _material_handlers(wrapping, keys, known)
         self._opened = opened  # python-pkcs11's session must not be collected
         return describe(settings, opened, known, loaded, (time.monotonic() - began) * 1000).to_json()
 
@@ -258,6 +274,46 @@ def _handlers(
         Opcode.LIST_BACKING_KEYS: listing,
         Opcode.STATISTICS: count,
         Opcode.START: start_again,
+    }
+
+
+def _material_handlers(
+    wrapping: Wrapping, keys: BackingKeys, found: Capabilities
+) -> dict[Opcode, Callable[[Any], bytes]]:
+    pairs = KeyPairs(wrapping, keys.objects, found)
+    mac_keys = MacKeys(wrapping, keys.objects, found)
+    macs = MacSequences(mac_keys, wrapping.cryptoki)
+    signing = SigningSequences(pairs, wrapping.cryptoki, found)
+    rsa = RsaSequences(wrapping, keys, pairs, found)
+    made = PairSequences(wrapping, keys, pairs, found)
+
+    def generate_key_pair(command: material_commands.GenerateKeyPair) -> bytes:
+        try:
+            spec, use = PairSpec(command.spec), PairUse(command.use)
+        except ValueError:
+            raise FrameError(f"unknown kind {command.spec} or use {command.use} of a key pair") from None
+        return pairs.generate(command.cka_id, spec, use, command.label)
+
+    def generate_mac_key(command: material_commands.GenerateMacKey) -> bytes:
+        return mac_keys.generate(command.cka_id, command.length, command.label)
+
+    return {
+        Opcode.REWRAP_TO_RSA: rsa.rewrap_to_rsa,
+        Opcode.REWRAP_FROM_RSA: rsa.rewrap_from_rsa,
+        Opcode.REWRAP_RSA: rsa.rewrap_rsa,
+        Opcode.VERIFY_RSA: rsa.verify_rsa,
+        Opcode.ENCRYPT_RSA: rsa.encrypt_rsa,
+        Opcode.DECRYPT_RSA: rsa.decrypt_rsa,
+        Opcode.GENERATE_DATA_KEY_PAIR: made.generate_data_key_pair,
+        Opcode.GENERATE_IMPORT_PAIR: made.generate_import_pair,
+        Opcode.GENERATE_KEY_PAIR: generate_key_pair,
+        Opcode.GENERATE_MAC_KEY: generate_mac_key,
+        Opcode.SIGN: signing.sign,
+        Opcode.VERIFY_SIGNATURE: signing.verify_signature,
+        Opcode.MAC: macs.mac,
+        Opcode.VERIFY_MAC: macs.verify_mac,
+        Opcode.AGREE: Agreements(pairs, found).agree,
+        Opcode.IMPORT_KEY: ImportSequences(wrapping, keys, pairs, rsa, found).import_key,
     }
 
 

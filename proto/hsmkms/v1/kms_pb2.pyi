@@ -36,6 +36,7 @@ class KeyUsageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KEY_USAGE_TYPE_SIGN_VERIFY: _ClassVar[KeyUsageType]
     KEY_USAGE_TYPE_GENERATE_VERIFY_MAC: _ClassVar[KeyUsageType]
     KEY_USAGE_TYPE_KEY_AGREEMENT: _ClassVar[KeyUsageType]
+    KEY_USAGE_TYPE_ENCAPSULATE_DECAPSULATE: _ClassVar[KeyUsageType]
 
 class KeySpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -123,6 +124,112 @@ class GrantOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GRANT_OPERATION_GENERATE_MAC: _ClassVar[GrantOperation]
     GRANT_OPERATION_VERIFY_MAC: _ClassVar[GrantOperation]
     GRANT_OPERATION_DERIVE_SHARED_SECRET: _ClassVar[GrantOperation]
+
+class CustomerMasterKeySpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CUSTOMER_MASTER_KEY_SPEC_UNSPECIFIED: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_RSA_2048: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_RSA_3072: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_RSA_4096: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_ECC_NIST_P256: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_ECC_NIST_P384: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_ECC_NIST_P521: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_ECC_SECG_P256K1: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_SYMMETRIC_DEFAULT: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_HMAC_224: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_HMAC_256: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_HMAC_384: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_HMAC_512: _ClassVar[CustomerMasterKeySpec]
+    CUSTOMER_MASTER_KEY_SPEC_SM2: _ClassVar[CustomerMasterKeySpec]
+
+class SigningAlgorithmSpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SIGNING_ALGORITHM_SPEC_UNSPECIFIED: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_RSASSA_PSS_SHA_256: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_RSASSA_PSS_SHA_384: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_RSASSA_PSS_SHA_512: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_RSASSA_PKCS1_V1_5_SHA_256: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_RSASSA_PKCS1_V1_5_SHA_384: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_RSASSA_PKCS1_V1_5_SHA_512: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_ECDSA_SHA_256: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_ECDSA_SHA_384: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_ECDSA_SHA_512: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_SM2DSA: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_ML_DSA_SHAKE_256: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_ED25519_SHA_512: _ClassVar[SigningAlgorithmSpec]
+    SIGNING_ALGORITHM_SPEC_ED25519_PH_SHA_512: _ClassVar[SigningAlgorithmSpec]
+
+class MessageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MESSAGE_TYPE_UNSPECIFIED: _ClassVar[MessageType]
+    MESSAGE_TYPE_RAW: _ClassVar[MessageType]
+    MESSAGE_TYPE_DIGEST: _ClassVar[MessageType]
+    MESSAGE_TYPE_EXTERNAL_MU: _ClassVar[MessageType]
+
+class MacAlgorithmSpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MAC_ALGORITHM_SPEC_UNSPECIFIED: _ClassVar[MacAlgorithmSpec]
+    MAC_ALGORITHM_SPEC_HMAC_SHA_224: _ClassVar[MacAlgorithmSpec]
+    MAC_ALGORITHM_SPEC_HMAC_SHA_256: _ClassVar[MacAlgorithmSpec]
+    MAC_ALGORITHM_SPEC_HMAC_SHA_384: _ClassVar[MacAlgorithmSpec]
+    MAC_ALGORITHM_SPEC_HMAC_SHA_512: _ClassVar[MacAlgorithmSpec]
+
+class KeyAgreementAlgorithmSpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    KEY_AGREEMENT_ALGORITHM_SPEC_UNSPECIFIED: _ClassVar[KeyAgreementAlgorithmSpec]
+    KEY_AGREEMENT_ALGORITHM_SPEC_ECDH: _ClassVar[KeyAgreementAlgorithmSpec]
+
+class DataKeyPairSpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DATA_KEY_PAIR_SPEC_UNSPECIFIED: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_RSA_2048: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_RSA_3072: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_RSA_4096: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_ECC_NIST_P256: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_ECC_NIST_P384: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_ECC_NIST_P521: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_ECC_SECG_P256K1: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_SM2: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_ECC_NIST_EDWARDS25519: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_ML_KEM_512: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_ML_KEM_768: _ClassVar[DataKeyPairSpec]
+    DATA_KEY_PAIR_SPEC_ML_KEM_1024: _ClassVar[DataKeyPairSpec]
+
+class AlgorithmSpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALGORITHM_SPEC_UNSPECIFIED: _ClassVar[AlgorithmSpec]
+    ALGORITHM_SPEC_RSAES_PKCS1_V1_5: _ClassVar[AlgorithmSpec]
+    ALGORITHM_SPEC_RSAES_OAEP_SHA_1: _ClassVar[AlgorithmSpec]
+    ALGORITHM_SPEC_RSAES_OAEP_SHA_256: _ClassVar[AlgorithmSpec]
+    ALGORITHM_SPEC_RSA_AES_KEY_WRAP_SHA_1: _ClassVar[AlgorithmSpec]
+    ALGORITHM_SPEC_RSA_AES_KEY_WRAP_SHA_256: _ClassVar[AlgorithmSpec]
+    ALGORITHM_SPEC_SM2PKE: _ClassVar[AlgorithmSpec]
+
+class WrappingKeySpec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WRAPPING_KEY_SPEC_UNSPECIFIED: _ClassVar[WrappingKeySpec]
+    WRAPPING_KEY_SPEC_RSA_2048: _ClassVar[WrappingKeySpec]
+    WRAPPING_KEY_SPEC_RSA_3072: _ClassVar[WrappingKeySpec]
+    WRAPPING_KEY_SPEC_RSA_4096: _ClassVar[WrappingKeySpec]
+    WRAPPING_KEY_SPEC_SM2: _ClassVar[WrappingKeySpec]
+
+class ExpirationModelType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EXPIRATION_MODEL_TYPE_UNSPECIFIED: _ClassVar[ExpirationModelType]
+    EXPIRATION_MODEL_TYPE_KEY_MATERIAL_EXPIRES: _ClassVar[ExpirationModelType]
+    EXPIRATION_MODEL_TYPE_KEY_MATERIAL_DOES_NOT_EXPIRE: _ClassVar[ExpirationModelType]
+
+class ImportType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    IMPORT_TYPE_UNSPECIFIED: _ClassVar[ImportType]
+    IMPORT_TYPE_NEW_KEY_MATERIAL: _ClassVar[ImportType]
+    IMPORT_TYPE_EXISTING_KEY_MATERIAL: _ClassVar[ImportType]
+
+class ImportState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    IMPORT_STATE_UNSPECIFIED: _ClassVar[ImportState]
+    IMPORT_STATE_IMPORTED: _ClassVar[ImportState]
+    IMPORT_STATE_PENDING_IMPORT: _ClassVar[ImportState]
 ENCRYPTION_ALGORITHM_SPEC_UNSPECIFIED: EncryptionAlgorithmSpec
 ENCRYPTION_ALGORITHM_SPEC_SYMMETRIC_DEFAULT: EncryptionAlgorithmSpec
 ENCRYPTION_ALGORITHM_SPEC_RSAES_OAEP_SHA_1: EncryptionAlgorithmSpec
@@ -138,6 +245,7 @@ KEY_USAGE_TYPE_ENCRYPT_DECRYPT: KeyUsageType
 KEY_USAGE_TYPE_SIGN_VERIFY: KeyUsageType
 KEY_USAGE_TYPE_GENERATE_VERIFY_MAC: KeyUsageType
 KEY_USAGE_TYPE_KEY_AGREEMENT: KeyUsageType
+KEY_USAGE_TYPE_ENCAPSULATE_DECAPSULATE: KeyUsageType
 KEY_SPEC_UNSPECIFIED: KeySpec
 KEY_SPEC_SYMMETRIC_DEFAULT: KeySpec
 KEY_SPEC_RSA_2048: KeySpec
@@ -201,6 +309,79 @@ GRANT_OPERATION_GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT: GrantOperation
 GRANT_OPERATION_GENERATE_MAC: GrantOperation
 GRANT_OPERATION_VERIFY_MAC: GrantOperation
 GRANT_OPERATION_DERIVE_SHARED_SECRET: GrantOperation
+CUSTOMER_MASTER_KEY_SPEC_UNSPECIFIED: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_RSA_2048: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_RSA_3072: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_RSA_4096: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_ECC_NIST_P256: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_ECC_NIST_P384: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_ECC_NIST_P521: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_ECC_SECG_P256K1: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_SYMMETRIC_DEFAULT: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_HMAC_224: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_HMAC_256: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_HMAC_384: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_HMAC_512: CustomerMasterKeySpec
+CUSTOMER_MASTER_KEY_SPEC_SM2: CustomerMasterKeySpec
+SIGNING_ALGORITHM_SPEC_UNSPECIFIED: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_RSASSA_PSS_SHA_256: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_RSASSA_PSS_SHA_384: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_RSASSA_PSS_SHA_512: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_RSASSA_PKCS1_V1_5_SHA_256: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_RSASSA_PKCS1_V1_5_SHA_384: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_RSASSA_PKCS1_V1_5_SHA_512: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_ECDSA_SHA_256: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_ECDSA_SHA_384: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_ECDSA_SHA_512: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_SM2DSA: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_ML_DSA_SHAKE_256: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_ED25519_SHA_512: SigningAlgorithmSpec
+SIGNING_ALGORITHM_SPEC_ED25519_PH_SHA_512: SigningAlgorithmSpec
+MESSAGE_TYPE_UNSPECIFIED: MessageType
+MESSAGE_TYPE_RAW: MessageType
+MESSAGE_TYPE_DIGEST: MessageType
+MESSAGE_TYPE_EXTERNAL_MU: MessageType
+MAC_ALGORITHM_SPEC_UNSPECIFIED: MacAlgorithmSpec
+MAC_ALGORITHM_SPEC_HMAC_SHA_224: MacAlgorithmSpec
+MAC_ALGORITHM_SPEC_HMAC_SHA_256: MacAlgorithmSpec
+MAC_ALGORITHM_SPEC_HMAC_SHA_384: MacAlgorithmSpec
+MAC_ALGORITHM_SPEC_HMAC_SHA_512: MacAlgorithmSpec
+KEY_AGREEMENT_ALGORITHM_SPEC_UNSPECIFIED: KeyAgreementAlgorithmSpec
+KEY_AGREEMENT_ALGORITHM_SPEC_ECDH: KeyAgreementAlgorithmSpec
+DATA_KEY_PAIR_SPEC_UNSPECIFIED: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_RSA_2048: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_RSA_3072: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_RSA_4096: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_ECC_NIST_P256: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_ECC_NIST_P384: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_ECC_NIST_P521: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_ECC_SECG_P256K1: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_SM2: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_ECC_NIST_EDWARDS25519: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_ML_KEM_512: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_ML_KEM_768: DataKeyPairSpec
+DATA_KEY_PAIR_SPEC_ML_KEM_1024: DataKeyPairSpec
+ALGORITHM_SPEC_UNSPECIFIED: AlgorithmSpec
+ALGORITHM_SPEC_RSAES_PKCS1_V1_5: AlgorithmSpec
+ALGORITHM_SPEC_RSAES_OAEP_SHA_1: AlgorithmSpec
+ALGORITHM_SPEC_RSAES_OAEP_SHA_256: AlgorithmSpec
+ALGORITHM_SPEC_RSA_AES_KEY_WRAP_SHA_1: AlgorithmSpec
+ALGORITHM_SPEC_RSA_AES_KEY_WRAP_SHA_256: AlgorithmSpec
+ALGORITHM_SPEC_SM2PKE: AlgorithmSpec
+WRAPPING_KEY_SPEC_UNSPECIFIED: WrappingKeySpec
+WRAPPING_KEY_SPEC_RSA_2048: WrappingKeySpec
+WRAPPING_KEY_SPEC_RSA_3072: WrappingKeySpec
+WRAPPING_KEY_SPEC_RSA_4096: WrappingKeySpec
+WRAPPING_KEY_SPEC_SM2: WrappingKeySpec
+EXPIRATION_MODEL_TYPE_UNSPECIFIED: ExpirationModelType
+EXPIRATION_MODEL_TYPE_KEY_MATERIAL_EXPIRES: ExpirationModelType
+EXPIRATION_MODEL_TYPE_KEY_MATERIAL_DOES_NOT_EXPIRE: ExpirationModelType
+IMPORT_TYPE_UNSPECIFIED: ImportType
+IMPORT_TYPE_NEW_KEY_MATERIAL: ImportType
+IMPORT_TYPE_EXISTING_KEY_MATERIAL: ImportType
+IMPORT_STATE_UNSPECIFIED: ImportState
+IMPORT_STATE_IMPORTED: ImportState
+IMPORT_STATE_PENDING_IMPORT: ImportState
 
 class ReEncryptRequest(_message.Message):
     __slots__ = ("ciphertext_blob", "source_encryption_context", "source_key_id", "destination_key_id", "destination_encryption_context", "source_encryption_algorithm", "destination_encryption_algorithm", "grant_tokens", "dry_run", "dry_run_modifiers")
@@ -410,8 +591,318 @@ class GenerateRandomResponse(_message.Message):
     plaintext: bytes
     def __init__(self, plaintext: _Optional[bytes] = ...) -> None: ...
 
+class GetPublicKeyRequest(_message.Message):
+    __slots__ = ("key_id", "grant_tokens")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, key_id: _Optional[str] = ..., grant_tokens: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetPublicKeyResponse(_message.Message):
+    __slots__ = ("key_id", "public_key", "key_spec", "key_usage", "encryption_algorithms", "signing_algorithms", "key_agreement_algorithms")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    KEY_SPEC_FIELD_NUMBER: _ClassVar[int]
+    KEY_USAGE_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_ALGORITHMS_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_ALGORITHMS_FIELD_NUMBER: _ClassVar[int]
+    KEY_AGREEMENT_ALGORITHMS_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    public_key: bytes
+    key_spec: KeySpec
+    key_usage: KeyUsageType
+    encryption_algorithms: _containers.RepeatedScalarFieldContainer[EncryptionAlgorithmSpec]
+    signing_algorithms: _containers.RepeatedScalarFieldContainer[SigningAlgorithmSpec]
+    key_agreement_algorithms: _containers.RepeatedScalarFieldContainer[KeyAgreementAlgorithmSpec]
+    def __init__(self, key_id: _Optional[str] = ..., public_key: _Optional[bytes] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., encryption_algorithms: _Optional[_Iterable[_Union[EncryptionAlgorithmSpec, str]]] = ..., signing_algorithms: _Optional[_Iterable[_Union[SigningAlgorithmSpec, str]]] = ..., key_agreement_algorithms: _Optional[_Iterable[_Union[KeyAgreementAlgorithmSpec, str]]] = ...) -> None: ...
+
+class GenerateDataKeyPairRequest(_message.Message):
+    __slots__ = ("key_id", "key_pair_spec", "encryption_context", "grant_tokens", "dry_run")
+    class EncryptionContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_PAIR_SPEC_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    key_pair_spec: DataKeyPairSpec
+    encryption_context: _containers.ScalarMap[str, str]
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., key_pair_spec: _Optional[_Union[DataKeyPairSpec, str]] = ..., encryption_context: _Optional[_Mapping[str, str]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class GenerateDataKeyPairResponse(_message.Message):
+    __slots__ = ("private_key_ciphertext_blob", "private_key_plaintext", "public_key", "key_id", "key_pair_spec", "key_material_id")
+    PRIVATE_KEY_CIPHERTEXT_BLOB_FIELD_NUMBER: _ClassVar[int]
+    PRIVATE_KEY_PLAINTEXT_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_PAIR_SPEC_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    private_key_ciphertext_blob: bytes
+    private_key_plaintext: bytes
+    public_key: bytes
+    key_id: str
+    key_pair_spec: DataKeyPairSpec
+    key_material_id: str
+    def __init__(self, private_key_ciphertext_blob: _Optional[bytes] = ..., private_key_plaintext: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., key_id: _Optional[str] = ..., key_pair_spec: _Optional[_Union[DataKeyPairSpec, str]] = ..., key_material_id: _Optional[str] = ...) -> None: ...
+
+class GenerateDataKeyPairWithoutPlaintextRequest(_message.Message):
+    __slots__ = ("key_id", "key_pair_spec", "encryption_context", "grant_tokens", "dry_run")
+    class EncryptionContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_PAIR_SPEC_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    key_pair_spec: DataKeyPairSpec
+    encryption_context: _containers.ScalarMap[str, str]
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., key_pair_spec: _Optional[_Union[DataKeyPairSpec, str]] = ..., encryption_context: _Optional[_Mapping[str, str]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class GenerateDataKeyPairWithoutPlaintextResponse(_message.Message):
+    __slots__ = ("private_key_ciphertext_blob", "public_key", "key_id", "key_pair_spec", "key_material_id")
+    PRIVATE_KEY_CIPHERTEXT_BLOB_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_PAIR_SPEC_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    private_key_ciphertext_blob: bytes
+    public_key: bytes
+    key_id: str
+    key_pair_spec: DataKeyPairSpec
+    key_material_id: str
+    def __init__(self, private_key_ciphertext_blob: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., key_id: _Optional[str] = ..., key_pair_spec: _Optional[_Union[DataKeyPairSpec, str]] = ..., key_material_id: _Optional[str] = ...) -> None: ...
+
+class SignRequest(_message.Message):
+    __slots__ = ("key_id", "message", "message_type", "grant_tokens", "signing_algorithm", "dry_run")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    message: bytes
+    message_type: MessageType
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    signing_algorithm: SigningAlgorithmSpec
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., message: _Optional[bytes] = ..., message_type: _Optional[_Union[MessageType, str]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., signing_algorithm: _Optional[_Union[SigningAlgorithmSpec, str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class SignResponse(_message.Message):
+    __slots__ = ("key_id", "signature", "signing_algorithm")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    signature: bytes
+    signing_algorithm: SigningAlgorithmSpec
+    def __init__(self, key_id: _Optional[str] = ..., signature: _Optional[bytes] = ..., signing_algorithm: _Optional[_Union[SigningAlgorithmSpec, str]] = ...) -> None: ...
+
+class VerifyRequest(_message.Message):
+    __slots__ = ("key_id", "message", "message_type", "signature", "signing_algorithm", "grant_tokens", "dry_run")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    message: bytes
+    message_type: MessageType
+    signature: bytes
+    signing_algorithm: SigningAlgorithmSpec
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., message: _Optional[bytes] = ..., message_type: _Optional[_Union[MessageType, str]] = ..., signature: _Optional[bytes] = ..., signing_algorithm: _Optional[_Union[SigningAlgorithmSpec, str]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class VerifyResponse(_message.Message):
+    __slots__ = ("key_id", "signature_valid", "signing_algorithm")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_VALID_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    signature_valid: bool
+    signing_algorithm: SigningAlgorithmSpec
+    def __init__(self, key_id: _Optional[str] = ..., signature_valid: _Optional[bool] = ..., signing_algorithm: _Optional[_Union[SigningAlgorithmSpec, str]] = ...) -> None: ...
+
+class GenerateMacRequest(_message.Message):
+    __slots__ = ("message", "key_id", "mac_algorithm", "grant_tokens", "dry_run")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    MAC_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    message: bytes
+    key_id: str
+    mac_algorithm: MacAlgorithmSpec
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    def __init__(self, message: _Optional[bytes] = ..., key_id: _Optional[str] = ..., mac_algorithm: _Optional[_Union[MacAlgorithmSpec, str]] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class GenerateMacResponse(_message.Message):
+    __slots__ = ("mac", "mac_algorithm", "key_id")
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    MAC_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    mac: bytes
+    mac_algorithm: MacAlgorithmSpec
+    key_id: str
+    def __init__(self, mac: _Optional[bytes] = ..., mac_algorithm: _Optional[_Union[MacAlgorithmSpec, str]] = ..., key_id: _Optional[str] = ...) -> None: ...
+
+class VerifyMacRequest(_message.Message):
+    __slots__ = ("message", "key_id", "mac_algorithm", "mac", "grant_tokens", "dry_run")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    MAC_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    message: bytes
+    key_id: str
+    mac_algorithm: MacAlgorithmSpec
+    mac: bytes
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    def __init__(self, message: _Optional[bytes] = ..., key_id: _Optional[str] = ..., mac_algorithm: _Optional[_Union[MacAlgorithmSpec, str]] = ..., mac: _Optional[bytes] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class VerifyMacResponse(_message.Message):
+    __slots__ = ("key_id", "mac_valid", "mac_algorithm")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    MAC_VALID_FIELD_NUMBER: _ClassVar[int]
+    MAC_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    mac_valid: bool
+    mac_algorithm: MacAlgorithmSpec
+    def __init__(self, key_id: _Optional[str] = ..., mac_valid: _Optional[bool] = ..., mac_algorithm: _Optional[_Union[MacAlgorithmSpec, str]] = ...) -> None: ...
+
+class DeriveSharedSecretRequest(_message.Message):
+    __slots__ = ("key_id", "key_agreement_algorithm", "public_key", "grant_tokens", "dry_run")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_AGREEMENT_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    GRANT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    key_agreement_algorithm: KeyAgreementAlgorithmSpec
+    public_key: bytes
+    grant_tokens: _containers.RepeatedScalarFieldContainer[str]
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., key_agreement_algorithm: _Optional[_Union[KeyAgreementAlgorithmSpec, str]] = ..., public_key: _Optional[bytes] = ..., grant_tokens: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class DeriveSharedSecretResponse(_message.Message):
+    __slots__ = ("key_id", "shared_secret", "key_agreement_algorithm", "key_origin")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARED_SECRET_FIELD_NUMBER: _ClassVar[int]
+    KEY_AGREEMENT_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    KEY_ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    shared_secret: bytes
+    key_agreement_algorithm: KeyAgreementAlgorithmSpec
+    key_origin: OriginType
+    def __init__(self, key_id: _Optional[str] = ..., shared_secret: _Optional[bytes] = ..., key_agreement_algorithm: _Optional[_Union[KeyAgreementAlgorithmSpec, str]] = ..., key_origin: _Optional[_Union[OriginType, str]] = ...) -> None: ...
+
+class GetParametersForImportRequest(_message.Message):
+    __slots__ = ("key_id", "wrapping_algorithm", "wrapping_key_spec")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    WRAPPING_ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    WRAPPING_KEY_SPEC_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    wrapping_algorithm: AlgorithmSpec
+    wrapping_key_spec: WrappingKeySpec
+    def __init__(self, key_id: _Optional[str] = ..., wrapping_algorithm: _Optional[_Union[AlgorithmSpec, str]] = ..., wrapping_key_spec: _Optional[_Union[WrappingKeySpec, str]] = ...) -> None: ...
+
+class GetParametersForImportResponse(_message.Message):
+    __slots__ = ("key_id", "import_token", "public_key", "parameters_valid_to")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_VALID_TO_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    import_token: bytes
+    public_key: bytes
+    parameters_valid_to: _timestamp_pb2.Timestamp
+    def __init__(self, key_id: _Optional[str] = ..., import_token: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., parameters_valid_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ImportKeyMaterialRequest(_message.Message):
+    __slots__ = ("key_id", "import_token", "encrypted_key_material", "valid_to", "expiration_model", "import_type", "key_material_description", "key_material_id")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTED_KEY_MATERIAL_FIELD_NUMBER: _ClassVar[int]
+    VALID_TO_FIELD_NUMBER: _ClassVar[int]
+    EXPIRATION_MODEL_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    import_token: bytes
+    encrypted_key_material: bytes
+    valid_to: _timestamp_pb2.Timestamp
+    expiration_model: ExpirationModelType
+    import_type: ImportType
+    key_material_description: str
+    key_material_id: str
+    def __init__(self, key_id: _Optional[str] = ..., import_token: _Optional[bytes] = ..., encrypted_key_material: _Optional[bytes] = ..., valid_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expiration_model: _Optional[_Union[ExpirationModelType, str]] = ..., import_type: _Optional[_Union[ImportType, str]] = ..., key_material_description: _Optional[str] = ..., key_material_id: _Optional[str] = ...) -> None: ...
+
+class ImportKeyMaterialResponse(_message.Message):
+    __slots__ = ("key_id", "key_material_id")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    key_material_id: str
+    def __init__(self, key_id: _Optional[str] = ..., key_material_id: _Optional[str] = ...) -> None: ...
+
+class DeleteImportedKeyMaterialRequest(_message.Message):
+    __slots__ = ("key_id", "key_material_id")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    key_material_id: str
+    def __init__(self, key_id: _Optional[str] = ..., key_material_id: _Optional[str] = ...) -> None: ...
+
+class DeleteImportedKeyMaterialResponse(_message.Message):
+    __slots__ = ("key_id", "key_material_id")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    key_material_id: str
+    def __init__(self, key_id: _Optional[str] = ..., key_material_id: _Optional[str] = ...) -> None: ...
+
+class EncapsulateRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class EncapsulateResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DecapsulateRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DecapsulateResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class CreateKeyRequest(_message.Message):
-    __slots__ = ("description", "key_usage", "key_spec", "origin", "tags", "multi_region", "custom_key_store_id", "policy", "bypass_policy_lockout_safety_check")
+    __slots__ = ("description", "key_usage", "key_spec", "origin", "tags", "multi_region", "custom_key_store_id", "policy", "bypass_policy_lockout_safety_check", "customer_master_key_spec", "xks_key_id")
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     KEY_USAGE_FIELD_NUMBER: _ClassVar[int]
     KEY_SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -421,6 +912,8 @@ class CreateKeyRequest(_message.Message):
     CUSTOM_KEY_STORE_ID_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     BYPASS_POLICY_LOCKOUT_SAFETY_CHECK_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMER_MASTER_KEY_SPEC_FIELD_NUMBER: _ClassVar[int]
+    XKS_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     description: str
     key_usage: KeyUsageType
     key_spec: KeySpec
@@ -430,7 +923,9 @@ class CreateKeyRequest(_message.Message):
     custom_key_store_id: str
     policy: str
     bypass_policy_lockout_safety_check: bool
-    def __init__(self, description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., multi_region: _Optional[bool] = ..., custom_key_store_id: _Optional[str] = ..., policy: _Optional[str] = ..., bypass_policy_lockout_safety_check: _Optional[bool] = ...) -> None: ...
+    customer_master_key_spec: CustomerMasterKeySpec
+    xks_key_id: str
+    def __init__(self, description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., multi_region: _Optional[bool] = ..., custom_key_store_id: _Optional[str] = ..., policy: _Optional[str] = ..., bypass_policy_lockout_safety_check: _Optional[bool] = ..., customer_master_key_spec: _Optional[_Union[CustomerMasterKeySpec, str]] = ..., xks_key_id: _Optional[str] = ...) -> None: ...
 
 class Tag(_message.Message):
     __slots__ = ("tag_key", "tag_value")
@@ -447,7 +942,7 @@ class CreateKeyResponse(_message.Message):
     def __init__(self, key_metadata: _Optional[_Union[KeyMetadata, _Mapping]] = ...) -> None: ...
 
 class KeyMetadata(_message.Message):
-    __slots__ = ("aws_account_id", "key_id", "arn", "creation_date", "enabled", "description", "key_usage", "key_state", "origin", "key_manager", "key_spec", "encryption_algorithms", "multi_region", "deletion_date", "current_key_material_id", "pending_deletion_window_in_days")
+    __slots__ = ("aws_account_id", "key_id", "arn", "creation_date", "enabled", "description", "key_usage", "key_state", "origin", "key_manager", "key_spec", "encryption_algorithms", "multi_region", "deletion_date", "current_key_material_id", "pending_deletion_window_in_days", "signing_algorithms", "mac_algorithms", "key_agreement_algorithms", "valid_to", "expiration_model")
     AWS_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     ARN_FIELD_NUMBER: _ClassVar[int]
@@ -464,6 +959,11 @@ class KeyMetadata(_message.Message):
     DELETION_DATE_FIELD_NUMBER: _ClassVar[int]
     CURRENT_KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
     PENDING_DELETION_WINDOW_IN_DAYS_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_ALGORITHMS_FIELD_NUMBER: _ClassVar[int]
+    MAC_ALGORITHMS_FIELD_NUMBER: _ClassVar[int]
+    KEY_AGREEMENT_ALGORITHMS_FIELD_NUMBER: _ClassVar[int]
+    VALID_TO_FIELD_NUMBER: _ClassVar[int]
+    EXPIRATION_MODEL_FIELD_NUMBER: _ClassVar[int]
     aws_account_id: str
     key_id: str
     arn: str
@@ -480,7 +980,12 @@ class KeyMetadata(_message.Message):
     deletion_date: _timestamp_pb2.Timestamp
     current_key_material_id: str
     pending_deletion_window_in_days: int
-    def __init__(self, aws_account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., arn: _Optional[str] = ..., creation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enabled: _Optional[bool] = ..., description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_state: _Optional[_Union[KeyState, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., key_manager: _Optional[_Union[KeyManagerType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., encryption_algorithms: _Optional[_Iterable[_Union[EncryptionAlgorithmSpec, str]]] = ..., multi_region: _Optional[bool] = ..., deletion_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current_key_material_id: _Optional[str] = ..., pending_deletion_window_in_days: _Optional[int] = ...) -> None: ...
+    signing_algorithms: _containers.RepeatedScalarFieldContainer[SigningAlgorithmSpec]
+    mac_algorithms: _containers.RepeatedScalarFieldContainer[MacAlgorithmSpec]
+    key_agreement_algorithms: _containers.RepeatedScalarFieldContainer[KeyAgreementAlgorithmSpec]
+    valid_to: _timestamp_pb2.Timestamp
+    expiration_model: ExpirationModelType
+    def __init__(self, aws_account_id: _Optional[str] = ..., key_id: _Optional[str] = ..., arn: _Optional[str] = ..., creation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enabled: _Optional[bool] = ..., description: _Optional[str] = ..., key_usage: _Optional[_Union[KeyUsageType, str]] = ..., key_state: _Optional[_Union[KeyState, str]] = ..., origin: _Optional[_Union[OriginType, str]] = ..., key_manager: _Optional[_Union[KeyManagerType, str]] = ..., key_spec: _Optional[_Union[KeySpec, str]] = ..., encryption_algorithms: _Optional[_Iterable[_Union[EncryptionAlgorithmSpec, str]]] = ..., multi_region: _Optional[bool] = ..., deletion_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., current_key_material_id: _Optional[str] = ..., pending_deletion_window_in_days: _Optional[int] = ..., signing_algorithms: _Optional[_Iterable[_Union[SigningAlgorithmSpec, str]]] = ..., mac_algorithms: _Optional[_Iterable[_Union[MacAlgorithmSpec, str]]] = ..., key_agreement_algorithms: _Optional[_Iterable[_Union[KeyAgreementAlgorithmSpec, str]]] = ..., valid_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expiration_model: _Optional[_Union[ExpirationModelType, str]] = ...) -> None: ...
 
 class DescribeKeyRequest(_message.Message):
     __slots__ = ("key_id", "grant_tokens")
@@ -577,18 +1082,26 @@ class ListKeyRotationsResponse(_message.Message):
     def __init__(self, rotations: _Optional[_Iterable[_Union[RotationsListEntry, _Mapping]]] = ..., next_marker: _Optional[str] = ..., truncated: _Optional[bool] = ...) -> None: ...
 
 class RotationsListEntry(_message.Message):
-    __slots__ = ("key_id", "key_material_id", "key_material_state", "rotation_date", "rotation_type")
+    __slots__ = ("key_id", "key_material_id", "key_material_state", "rotation_date", "rotation_type", "import_state", "expiration_model", "valid_to", "key_material_description")
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_MATERIAL_ID_FIELD_NUMBER: _ClassVar[int]
     KEY_MATERIAL_STATE_FIELD_NUMBER: _ClassVar[int]
     ROTATION_DATE_FIELD_NUMBER: _ClassVar[int]
     ROTATION_TYPE_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_STATE_FIELD_NUMBER: _ClassVar[int]
+    EXPIRATION_MODEL_FIELD_NUMBER: _ClassVar[int]
+    VALID_TO_FIELD_NUMBER: _ClassVar[int]
+    KEY_MATERIAL_DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     key_id: str
     key_material_id: str
     key_material_state: KeyMaterialState
     rotation_date: _timestamp_pb2.Timestamp
     rotation_type: RotationType
-    def __init__(self, key_id: _Optional[str] = ..., key_material_id: _Optional[str] = ..., key_material_state: _Optional[_Union[KeyMaterialState, str]] = ..., rotation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rotation_type: _Optional[_Union[RotationType, str]] = ...) -> None: ...
+    import_state: ImportState
+    expiration_model: ExpirationModelType
+    valid_to: _timestamp_pb2.Timestamp
+    key_material_description: str
+    def __init__(self, key_id: _Optional[str] = ..., key_material_id: _Optional[str] = ..., key_material_state: _Optional[_Union[KeyMaterialState, str]] = ..., rotation_date: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rotation_type: _Optional[_Union[RotationType, str]] = ..., import_state: _Optional[_Union[ImportState, str]] = ..., expiration_model: _Optional[_Union[ExpirationModelType, str]] = ..., valid_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., key_material_description: _Optional[str] = ...) -> None: ...
 
 class CreateAliasRequest(_message.Message):
     __slots__ = ("alias_name", "target_key_id")

@@ -65,6 +65,71 @@ class KeyManagementServiceStub:
                 request_serializer=hsmkms_dot_v1_dot_kms__pb2.GenerateRandomRequest.SerializeToString,
                 response_deserializer=hsmkms_dot_v1_dot_kms__pb2.GenerateRandomResponse.FromString,
                 _registered_method=True)
+        self.GetPublicKey = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/GetPublicKey',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.GetPublicKeyRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetPublicKeyResponse.FromString,
+                _registered_method=True)
+        self.GenerateDataKeyPair = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/GenerateDataKeyPair',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairResponse.FromString,
+                _registered_method=True)
+        self.GenerateDataKeyPairWithoutPlaintext = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/GenerateDataKeyPairWithoutPlaintext',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairWithoutPlaintextRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairWithoutPlaintextResponse.FromString,
+                _registered_method=True)
+        self.Sign = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/Sign',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.SignRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.SignResponse.FromString,
+                _registered_method=True)
+        self.Verify = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/Verify',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.VerifyRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.VerifyResponse.FromString,
+                _registered_method=True)
+        self.GenerateMac = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/GenerateMac',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.GenerateMacRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.GenerateMacResponse.FromString,
+                _registered_method=True)
+        self.VerifyMac = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/VerifyMac',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.VerifyMacRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.VerifyMacResponse.FromString,
+                _registered_method=True)
+        self.DeriveSharedSecret = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/DeriveSharedSecret',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.DeriveSharedSecretRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.DeriveSharedSecretResponse.FromString,
+                _registered_method=True)
+        self.GetParametersForImport = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/GetParametersForImport',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.GetParametersForImportRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetParametersForImportResponse.FromString,
+                _registered_method=True)
+        self.ImportKeyMaterial = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/ImportKeyMaterial',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.ImportKeyMaterialRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.ImportKeyMaterialResponse.FromString,
+                _registered_method=True)
+        self.DeleteImportedKeyMaterial = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/DeleteImportedKeyMaterial',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.DeleteImportedKeyMaterialRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.DeleteImportedKeyMaterialResponse.FromString,
+                _registered_method=True)
+        self.Encapsulate = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/Encapsulate',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.EncapsulateRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.EncapsulateResponse.FromString,
+                _registered_method=True)
+        self.Decapsulate = channel.unary_unary(
+                '/hsmkms.v1.KeyManagementService/Decapsulate',
+                request_serializer=hsmkms_dot_v1_dot_kms__pb2.DecapsulateRequest.SerializeToString,
+                response_deserializer=hsmkms_dot_v1_dot_kms__pb2.DecapsulateResponse.FromString,
+                _registered_method=True)
         self.CreateKey = channel.unary_unary(
                 '/hsmkms.v1.KeyManagementService/CreateKey',
                 request_serializer=hsmkms_dot_v1_dot_kms__pb2.CreateKeyRequest.SerializeToString,
@@ -323,8 +388,100 @@ class KeyManagementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPublicKey(self, request, context):
+        """Return the public key of an asymmetric KMS key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateDataKeyPair(self, request, context):
+        """Make a key pair: its private key in plaintext, and encrypted under a KMS key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateDataKeyPairWithoutPlaintext(self, request, context):
+        """Make a key pair and return its private key only encrypted under a KMS key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Sign(self, request, context):
+        """Sign a message, or its digest, with an asymmetric KMS key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Verify(self, request, context):
+        """Check a signature with an asymmetric KMS key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateMac(self, request, context):
+        """Make the MAC of a message with an HMAC KMS key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyMac(self, request, context):
+        """Check the MAC of a message with an HMAC KMS key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeriveSharedSecret(self, request, context):
+        """Derive the secret that an elliptic-curve KMS key shares with another's public key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetParametersForImport(self, request, context):
+        """Return what one's own key material is encrypted with to be imported: a public key and an import token, good for 24
+        hours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportKeyMaterial(self, request, context):
+        """Give a KMS key of origin EXTERNAL its material; it is decrypted on the token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteImportedKeyMaterial(self, request, context):
+        """Take imported material from the token; the same material can be imported again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Encapsulate(self, request, context):
+        """Encapsulate a shared secret: needs ML-KEM, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Decapsulate(self, request, context):
+        """Decapsulate a shared secret: needs ML-KEM, and is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateKey(self, request, context):
-        """Create a KMS key whose material is generated on the token.
+        """Create a KMS key whose material the token generates, or is imported.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -650,6 +807,71 @@ def add_KeyManagementServiceServicer_to_server(servicer, server):
                     servicer.GenerateRandom,
                     request_deserializer=hsmkms_dot_v1_dot_kms__pb2.GenerateRandomRequest.FromString,
                     response_serializer=hsmkms_dot_v1_dot_kms__pb2.GenerateRandomResponse.SerializeToString,
+            ),
+            'GetPublicKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPublicKey,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetPublicKeyRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.GetPublicKeyResponse.SerializeToString,
+            ),
+            'GenerateDataKeyPair': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateDataKeyPair,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairResponse.SerializeToString,
+            ),
+            'GenerateDataKeyPairWithoutPlaintext': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateDataKeyPairWithoutPlaintext,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairWithoutPlaintextRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairWithoutPlaintextResponse.SerializeToString,
+            ),
+            'Sign': grpc.unary_unary_rpc_method_handler(
+                    servicer.Sign,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.SignRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.SignResponse.SerializeToString,
+            ),
+            'Verify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Verify,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.VerifyRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.VerifyResponse.SerializeToString,
+            ),
+            'GenerateMac': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateMac,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.GenerateMacRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.GenerateMacResponse.SerializeToString,
+            ),
+            'VerifyMac': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyMac,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.VerifyMacRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.VerifyMacResponse.SerializeToString,
+            ),
+            'DeriveSharedSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeriveSharedSecret,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.DeriveSharedSecretRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.DeriveSharedSecretResponse.SerializeToString,
+            ),
+            'GetParametersForImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetParametersForImport,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.GetParametersForImportRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.GetParametersForImportResponse.SerializeToString,
+            ),
+            'ImportKeyMaterial': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportKeyMaterial,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.ImportKeyMaterialRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.ImportKeyMaterialResponse.SerializeToString,
+            ),
+            'DeleteImportedKeyMaterial': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteImportedKeyMaterial,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.DeleteImportedKeyMaterialRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.DeleteImportedKeyMaterialResponse.SerializeToString,
+            ),
+            'Encapsulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Encapsulate,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.EncapsulateRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.EncapsulateResponse.SerializeToString,
+            ),
+            'Decapsulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Decapsulate,
+                    request_deserializer=hsmkms_dot_v1_dot_kms__pb2.DecapsulateRequest.FromString,
+                    response_serializer=hsmkms_dot_v1_dot_kms__pb2.DecapsulateResponse.SerializeToString,
             ),
             'CreateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateKey,
@@ -1025,6 +1247,357 @@ class KeyManagementService:
             '/hsmkms.v1.KeyManagementService/GenerateRandom',
             hsmkms_dot_v1_dot_kms__pb2.GenerateRandomRequest.SerializeToString,
             hsmkms_dot_v1_dot_kms__pb2.GenerateRandomResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPublicKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/GetPublicKey',
+            hsmkms_dot_v1_dot_kms__pb2.GetPublicKeyRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.GetPublicKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateDataKeyPair(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/GenerateDataKeyPair',
+            hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateDataKeyPairWithoutPlaintext(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/GenerateDataKeyPairWithoutPlaintext',
+            hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairWithoutPlaintextRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.GenerateDataKeyPairWithoutPlaintextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Sign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/Sign',
+            hsmkms_dot_v1_dot_kms__pb2.SignRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.SignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Verify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/Verify',
+            hsmkms_dot_v1_dot_kms__pb2.VerifyRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.VerifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateMac(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/GenerateMac',
+            hsmkms_dot_v1_dot_kms__pb2.GenerateMacRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.GenerateMacResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyMac(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/VerifyMac',
+            hsmkms_dot_v1_dot_kms__pb2.VerifyMacRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.VerifyMacResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeriveSharedSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/DeriveSharedSecret',
+            hsmkms_dot_v1_dot_kms__pb2.DeriveSharedSecretRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.DeriveSharedSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetParametersForImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/GetParametersForImport',
+            hsmkms_dot_v1_dot_kms__pb2.GetParametersForImportRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.GetParametersForImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportKeyMaterial(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/ImportKeyMaterial',
+            hsmkms_dot_v1_dot_kms__pb2.ImportKeyMaterialRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.ImportKeyMaterialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteImportedKeyMaterial(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/DeleteImportedKeyMaterial',
+            hsmkms_dot_v1_dot_kms__pb2.DeleteImportedKeyMaterialRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.DeleteImportedKeyMaterialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Encapsulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/Encapsulate',
+            hsmkms_dot_v1_dot_kms__pb2.EncapsulateRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.EncapsulateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Decapsulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hsmkms.v1.KeyManagementService/Decapsulate',
+            hsmkms_dot_v1_dot_kms__pb2.DecapsulateRequest.SerializeToString,
+            hsmkms_dot_v1_dot_kms__pb2.DecapsulateResponse.FromString,
             options,
             channel_credentials,
             insecure,

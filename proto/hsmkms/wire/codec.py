@@ -28,6 +28,8 @@ Message = TypeVar("Message")
 Convert = Callable[[Any], Any]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST_US: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -257,7 +259,9 @@ def _write_member(enum: EnumDescriptor) -> Convert:
 
 
 def _read_time(value: Any) -> datetime:
-    return _EPOCH + timedelta(microseconds=value.ToMicroseconds())
+    """Return a time; one that no calendar here has becomes the first or the last that it has, which no rule of the service allows."""
+    microseconds = value.seconds * 1_000_000 + value.nanos // 1000
+    return _EPOCH + timedelta(microseconds=min(max(microseconds, _FIRST_US), _LAST_US))
 
 
 def _microseconds(value: datetime) -> int:

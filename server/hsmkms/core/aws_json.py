@@ -31,6 +31,9 @@ def epoch_seconds(time: datetime) -> float:
 def encode(message: Any, *, write_time: Callable[[datetime], Any] = epoch_seconds) -> dict[str, Any]:
     """Return a message as a JSON object; members that are None are left out, and so are empty maps: absent is the same.
 
+    Empty lists of an answer are left out where none is the default, as AWS does with the algorithms of a key's other usages. The lists
+    that an operation is for are there, if empty.
+
     Args:
         message: A message of `messages`.
         write_time: How a time is written; `decode` reads the default.
@@ -38,8 +41,13 @@ def encode(message: Any, *, write_time: Callable[[datetime], Any] = epoch_second
     return {
         aws_name(field.name): _encode(value, write_time)
         for field in dataclasses.fields(message)
-        if (value := getattr(message, field.name)) is not None and value != _EMPTY
+        if (value := getattr(message, field.name)) is not None and value != _EMPTY and not _is_absent_list(field, value)
     }
+
+
+def _is_absent_list(field: dataclasses.Field[Any], value: Any) -> bool:
+    # a request's members have metadata, and stay: fingerprints under idempotency keys outlive an upgrade
+    return value == () and field.default == () and not field.metadata
 
 
 def _encode(value: Any, write_time: Callable[[datetime], Any]) -> Any:
@@ -87,7 +95,10 @@ def _decode(annotation: Any, value: Any) -> Any:
         return base64.b64decode(value, validate=True)
     if annotation is datetime:
         seconds, part = divmod(value, 1)  # apart: a product of both would lose microseconds from the year 2106 on
-        return _EPOCH + timedelta(seconds=seconds, microseconds=round(part * 1_000_000))
+        try:
+            return _EPOCH + timedelta(seconds=seconds, microseconds=round(part * 1_000_000))
+        except OverflowError as error:
+            raise ValueError("a time is out of range") from error
     if typing.get_origin(annotation) is tuple:
         return tuple(_decode(typing.get_args(annotation)[0], element) for element in value)
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):

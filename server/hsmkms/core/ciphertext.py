@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from hsmkms.core.errors import InvalidCiphertextException, UnsupportedOperationException
+from hsmkms.core.errors import InvalidCiphertextException
 
 MAGIC: Final = b"HKC"
 FORMAT: Final = 1
@@ -24,7 +23,7 @@ KEY_UUID_BYTES: Final = 16
 CKA_ID_BYTES: Final = KEY_UUID_BYTES + 4
 DIGEST_BYTES: Final = 32
 WRAP_OVERHEAD_BYTES: Final = 8
-"""What RFC 3394 adds to what it wraps (section 2.2.1: one 64-bit block)."""
+"""What RFC 3394 adds to what it wraps (section 2.2.1: one 64-bit block), and RFC 5649 to what it has padded to whole blocks."""
 DATA_KEY_BYTES: Final = 32
 WRAPPED_DATA_KEY_BYTES: Final = DATA_KEY_BYTES + WRAP_OVERHEAD_BYTES
 NONCE_BYTES: Final = 12
@@ -32,7 +31,17 @@ TAG_BYTES: Final = 16
 MAX_PLAINTEXT_BYTES: Final = 4096
 DIRECT_MIN_BYTES: Final = 16
 DIRECT_MAX_BYTES: Final = 256
-MAX_WRAPPED_BYTES: Final = DIRECT_MAX_BYTES + WRAP_OVERHEAD_BYTES
+MIN_WRAPPED_BYTES: Final = DIRECT_MIN_BYTES + WRAP_OVERHEAD_BYTES
+"""The shortest that RFC 3394 makes (section 2: two 64-bit blocks at least)."""
+MAX_PRIVATE_KEY_BYTES: Final = 2600
+"""Of a PKCS#8 private key, padded to a multiple of 8; RSA-4096 needs some 2,376."""
+MAX_WRAPPED_BYTES: Final = MAX_PRIVATE_KEY_BYTES + WRAP_OVERHEAD_BYTES
+MAX_MODULUS_BYTES: Final = 512
+MAX_BLOB_BYTES: Final = 6144
+"""Of any blob of the API (AWS KMS model 2014-11-01, CiphertextType)."""
+MAX_PUBLIC_KEY_BYTES: Final = 8192
+MAX_KEY_PROOF_BYTES: Final = 1024
+"""Of a DER SubjectPublicKeyInfo by which a key pair is recognised; RSA-4096 needs 550."""
 
 _HEADER: Final = struct.Struct("!3sBBBBB16sII16s")
 _DERIVATION_LABEL: Final = b"hsm-kms/v1"
@@ -41,15 +50,30 @@ _CANARY_LABEL: Final = b"hsm-kms/canary/v1"
 CANARY_VALUE: Final = hashlib.sha256(b"hsm-kms canary: a public value").digest()
 """What every canary wraps: 32 bytes that are no secret."""
 CANARY_BYTES: Final = len(CANARY_VALUE) + WRAP_OVERHEAD_BYTES
+MAC_CANARY_BYTES: Final = 32
+"""Of an HMAC key: the HMAC of `CANARY_VALUE` with the key's own hash, cut at 32 bytes or filled up with zeros."""
 
 
 class Suite(IntEnum):
     """The derivation that a backing key is for, fixed when the key is generated."""
 
+    NONE = 0
+    """Key pairs and HMAC keys derive nothing; no ciphertext names this suite."""
     AES_CBC_ENCRYPT_DATA = 1
     """`CKM_AES_CBC_ENCRYPT_DATA` (PKCS#11 2.40, section 2.15), zero IV, 32 bytes in, 32 bytes out."""
     SP800_108_CMAC_COUNTER = 2
     """`CKM_SP800_108_COUNTER_KDF` with AES-CMAC (PKCS#11 3.0, section 2.42; NIST SP 800-108)."""
+
+
+class KeyType(IntEnum):
+    """What kind of private key mode PRIVATE_KEY holds; zero in every other mode."""
+
+    NONE = 0
+    RSA = 1
+    EC = 2
+    """On one of the curves of SEC 2 and FIPS 186: P-256, P-384, P-521, secp256k1."""
+    EDWARDS = 3
+    """Ed25519 (RFC 8032)."""
 
 
 class Mode(IntEnum):
@@ -60,16 +84,15 @@ class Mode(IntEnum):
     ENVELOPE = 2
     """A data key is wrapped (RFC 3394) and the plaintext encrypted under it with AES-256-GCM: 1 to 4,096 bytes."""
     DIRECT_PADDED = 3
-    """The plaintext is the wrapped object (RFC 5649): other lengths up to 256 bytes. Reserved."""
+    """The plaintext is the wrapped object (RFC 5649): 1 to 256 bytes, no multiple of 8. Only on tokens with the true RFC 5649."""
     PRIVATE_KEY = 4
-    """A wrapped PKCS#8 private key. Reserved."""
+    """A private key, DER PKCS#8 with fewer than 8 zeros after it, is wrapped (RFC 5649): what GenerateDataKeyPair seals."""
 
 
-RESERVED_MODES: Final[Mapping[int, str]] = {
-    Mode.DIRECT_PADDED: "mode 3 (direct, RFC 5649)",
-    Mode.PRIVATE_KEY: "mode 4 (private key)",
-}
-RESERVED_SUITES: Final[Mapping[int, str]] = {Suite.SP800_108_CMAC_COUNTER: "suite 2 (SP 800-108 with AES-CMAC)"}
+_SUITES: Final = {int(suite): suite for suite in Suite if suite is not Suite.NONE}
+_MODES: Final = {int(mode): mode for mode in Mode}
+_KEY_TYPES: Final = frozenset(kind for kind in KeyType if kind is not KeyType.NONE)
+_NO_KEY_TYPE: Final = frozenset({KeyType.NONE})
 
 
 def is_direct_length(length: int) -> bool:
@@ -77,14 +100,29 @@ def is_direct_length(length: int) -> bool:
     return DIRECT_MIN_BYTES <= length <= DIRECT_MAX_BYTES and length % 8 == 0
 
 
-def mode_for_length(length: int, *, direct: bool = True) -> Mode:
+def is_padded_length(length: int) -> bool:
+    """Say whether a plaintext of `length` bytes goes into mode DIRECT_PADDED, on a token that has it."""
+    return 1 <= length <= DIRECT_MAX_BYTES and length % 8 != 0
+
+
+def mode_for_length(length: int, *, direct: bool = True, padded: bool = False) -> Mode:
     """Return the mode in which a plaintext is sealed.
 
     Args:
         length: Its length in bytes, 1 to 4,096.
         direct: Whether the token can make an object of a plaintext and read one back; else everything is mode ENVELOPE.
+        padded: Whether its key wrap with padding is the true RFC 5649.
     """
-    return Mode.DIRECT if direct and is_direct_length(length) else Mode.ENVELOPE
+    if direct and is_direct_length(length):
+        return Mode.DIRECT
+    if direct and padded and is_padded_length(length):
+        return Mode.DIRECT_PADDED
+    return Mode.ENVELOPE
+
+
+def wrapped_bytes(length: int) -> int:
+    """Return how long key wrap makes an object of `length` bytes: 8 more than the next multiple of 8 (RFC 3394, RFC 5649)."""
+    return -(-length // 8) * 8 + WRAP_OVERHEAD_BYTES
 
 
 def cka_id(key_uuid: bytes, version: int) -> bytes:
@@ -101,8 +139,9 @@ class Header:
         mode: How the body is to be read.
         key_uuid: The 16 bytes of the KMS key's id.
         version: The backing key's version, 1 to 2^32-1.
-        length: The plaintext's length in bytes.
+        length: The plaintext's length in bytes; 0 in mode PRIVATE_KEY, where the DER tells it.
         salt: 16 random bytes, new for each ciphertext.
+        key_type: The kind of private key in mode PRIVATE_KEY, else NONE.
     """
 
     suite: Suite
@@ -111,6 +150,7 @@ class Header:
     version: int
     length: int
     salt: bytes
+    key_type: KeyType = KeyType.NONE
 
     @property
     def cka_id(self) -> bytes:
@@ -120,7 +160,7 @@ class Header:
     def to_bytes(self) -> bytes:
         """Return the 48 bytes."""
         return _HEADER.pack(
-            MAGIC, FORMAT, self.suite, self.mode, 0, 0, self.key_uuid, self.version, self.length, self.salt
+            MAGIC, FORMAT, self.suite, self.mode, 0, self.key_type, self.key_uuid, self.version, self.length, self.salt
         )
 
 
@@ -130,8 +170,8 @@ class Ciphertext:
 
     Args:
         header: The header.
-        wrapped: The wrapped key: the plaintext itself in mode DIRECT, the data key in mode ENVELOPE.
-        sealed: What the mode carries beside it: `nonce || ciphertext || tag` in mode ENVELOPE, nothing in mode DIRECT.
+        wrapped: The wrapped key: the data key in mode ENVELOPE, the plaintext itself in the others.
+        sealed: What the mode carries beside it: `nonce || ciphertext || tag` in mode ENVELOPE, nothing in the others.
     """
 
     header: Header
@@ -151,23 +191,33 @@ def parse_header(data: bytes) -> Header:
     """Parse exactly 48 bytes.
 
     Raises:
-        InvalidCiphertextException: they are no header of format 1, or name a reserved mode or suite (`detail` says which).
+        InvalidCiphertextException: they are no header of format 1 (`detail` says why).
     """
     if len(data) != HEADER_BYTES:
         raise _refuse("shorter than a header")
     magic, version_of_format, suite, mode, flags, key_type, key_uuid, version, length, salt = _HEADER.unpack(data)
     if magic != MAGIC or version_of_format != FORMAT:
         raise _refuse("not format 1 of this service")
-    for reserved, number in ((RESERVED_SUITES, suite), (RESERVED_MODES, mode)):
-        if number in reserved:
-            raise _refuse(f"{reserved[number]} is reserved and not supported by this version")
-    if suite != Suite.AES_CBC_ENCRYPT_DATA or mode not in (Mode.DIRECT, Mode.ENVELOPE):
-        raise _refuse("unknown suite or mode")
-    if flags or key_type or not version:
+    if suite not in _SUITES or mode not in _MODES:
+        raise _refuse(f"unknown suite {suite} or mode {mode}")
+    if flags or not version:
         raise _refuse("a reserved field is not zero, or the version is")
-    if not (is_direct_length(length) if mode == Mode.DIRECT else 1 <= length <= MAX_PLAINTEXT_BYTES):
+    if key_type not in (_KEY_TYPES if mode == Mode.PRIVATE_KEY else _NO_KEY_TYPE):
+        raise _refuse(f"key type {key_type}, which mode {mode} cannot have")
+    if not _has_its_length(mode, length):
         raise _refuse("a length that its mode cannot have")
-    return Header(Suite(suite), Mode(mode), key_uuid, version, length, salt)
+    return Header(_SUITES[suite], _MODES[mode], key_uuid, version, length, salt, KeyType(key_type))
+
+
+def _has_its_length(mode: int, length: int) -> bool:
+    match mode:
+        case Mode.DIRECT:
+            return is_direct_length(length)
+        case Mode.DIRECT_PADDED:
+            return is_padded_length(length)
+        case Mode.PRIVATE_KEY:
+            return length == 0
+    return 1 <= length <= MAX_PLAINTEXT_BYTES
 
 
 def parse(blob: bytes) -> Ciphertext:
@@ -180,28 +230,23 @@ def parse(blob: bytes) -> Ciphertext:
         The ciphertext, whose every length has been checked against the header.
 
     Raises:
-        InvalidCiphertextException: `blob` is not exactly one ciphertext of format 1 in a mode and suite of this version.
+        InvalidCiphertextException: `blob` is not exactly one ciphertext of format 1.
     """
     header = parse_header(blob[:HEADER_BYTES])
     body = blob[HEADER_BYTES:]
-    if header.mode == Mode.DIRECT:
-        if len(body) != header.length + WRAP_OVERHEAD_BYTES:
-            raise _refuse("a body of another length than its header says")
-        return Ciphertext(header, body, b"")
-    if len(body) != WRAPPED_DATA_KEY_BYTES + NONCE_BYTES + header.length + TAG_BYTES:
+    if not _fits(header, len(body)):
         raise _refuse("a body of another length than its header says")
-    return Ciphertext(header, body[:WRAPPED_DATA_KEY_BYTES], body[WRAPPED_DATA_KEY_BYTES:])
+    if header.mode is Mode.ENVELOPE:
+        return Ciphertext(header, body[:WRAPPED_DATA_KEY_BYTES], body[WRAPPED_DATA_KEY_BYTES:])
+    return Ciphertext(header, body, b"")
 
 
-def require_supported(suite: Suite, mode: Mode) -> None:
-    """Refuse by name what is reserved, before anything is sealed with it.
-
-    Raises:
-        UnsupportedOperationException: the suite or the mode is reserved.
-    """
-    for reserved, number in ((RESERVED_SUITES, suite), (RESERVED_MODES, mode)):
-        if number in reserved:
-            raise UnsupportedOperationException(f"Ciphertext {reserved[number]} is not supported by this version.")
+def _fits(header: Header, body: int) -> bool:
+    if header.mode is Mode.ENVELOPE:
+        return body == WRAPPED_DATA_KEY_BYTES + NONCE_BYTES + header.length + TAG_BYTES
+    if header.mode is Mode.PRIVATE_KEY:
+        return body % 8 == 0 and MIN_WRAPPED_BYTES <= body <= MAX_WRAPPED_BYTES
+    return body == wrapped_bytes(header.length)
 
 
 def derivation_digest(header: bytes, context: bytes, sealed_digest: bytes) -> bytes:
@@ -210,7 +255,7 @@ def derivation_digest(header: bytes, context: bytes, sealed_digest: bytes) -> by
     Args:
         header: The header's 48 bytes.
         context: The encryption context in canonical form (`context.canonical`).
-        sealed_digest: SHA-256 of the rest of the body; `sealed_digest(b"")` in mode DIRECT.
+        sealed_digest: SHA-256 of the rest of the body; `sealed_digest(b"")` in every mode but ENVELOPE.
     """
     return hashlib.sha256(
         b"".join((_DERIVATION_LABEL, len(header).to_bytes(2, "big"), header, context, sealed_digest))

@@ -1,17 +1,17 @@
 """What the front asks of a token worker, as values.
 
 One frozen dataclass per kind of command; `frames` turns them into bytes and back. A command names a backing key by a `KeyRef` and
-carries digests and wrapped keys; only Encrypt and the data keys carry plaintext, because their callers gave it or asked for it.
-Every field states its length, and `frames` refuses what does not fit.
+carries digests and wrapped keys; only commands whose callers gave a plaintext, or asked for one, carry it. What has to do with key
+pairs, MAC keys and import is in `material_commands`. Every field states its length, and `frames` refuses what does not fit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from hsmkms.core.ciphertext import Suite
+from hsmkms.core.ciphertext import KeyType, Mode, Suite
 
 
 class Opcode(IntEnum):
@@ -29,6 +29,22 @@ class Opcode(IntEnum):
     LIST_BACKING_KEYS = 10
     STATISTICS = 11
     START = 12
+    REWRAP_TO_RSA = 13
+    REWRAP_FROM_RSA = 14
+    REWRAP_RSA = 15
+    VERIFY_RSA = 16
+    ENCRYPT_RSA = 17
+    DECRYPT_RSA = 18
+    GENERATE_DATA_KEY_PAIR = 19
+    GENERATE_KEY_PAIR = 20
+    GENERATE_MAC_KEY = 21
+    SIGN = 22
+    VERIFY_SIGNATURE = 23
+    MAC = 24
+    VERIFY_MAC = 25
+    AGREE = 26
+    GENERATE_IMPORT_PAIR = 27
+    IMPORT_KEY = 28
 
 
 class Outcome(IntEnum):
@@ -55,6 +71,18 @@ class Outcome(IntEnum):
     """The token refused the PIN, or has locked it."""
     MISCONFIGURED = 10
     """Module, token or PIN file cannot be used; the detail says what to change."""
+    LENGTH_NOT_PROVEN = 11
+    """What an RSA key unwrapped has a length that this token cannot prove, or cannot wrap exactly; or it is empty."""
+    TOO_LONG = 12
+    """The payload is longer than the destination RSA key and algorithm can encrypt."""
+    WRONG_MATERIAL = 13
+    """The material to be imported is not the one that made the canary."""
+    WRONG_LENGTH = 14
+    """The material to be imported is not as long as its key's kind demands, or no private key of that kind."""
+    INVALID_PUBLIC_KEY = 15
+    """The other's public key is none, or not on this key's curve."""
+    INVALID_IMPORT_TOKEN = 16
+    """The wrapped private key of an import pair did not unwrap, and the service key's canary did: the import token is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +107,11 @@ class Rewrap:
     Args:
         source: The backing key it is wrapped under.
         source_digest: 32 bytes to derive the source's wrapping key from.
-        wrapped: The wrapped key, 24 to 264 bytes.
+        wrapped: The wrapped key, 16 to 2,608 bytes.
         destination: The backing key to wrap it under.
         destination_digest: 32 bytes to derive the destination's wrapping key from.
+        mode: The ciphertext's mode (`ciphertext.Mode`): it says how to unwrap and wrap.
+        key_type: What kind of private key it is in mode PRIVATE_KEY (`ciphertext.KeyType`), else 0.
     """
 
     opcode: ClassVar[Opcode] = Opcode.REWRAP
@@ -90,16 +120,20 @@ class Rewrap:
     wrapped: bytes
     destination: KeyRef
     destination_digest: bytes
+    mode: int = Mode.DIRECT
+    key_type: int = KeyType.NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Unwrap, and keep nothing: what a dry run does on the token. Result: empty."""
+    """Unwrap, and keep nothing: what a dry run does on the token. Result: empty. Its fields are those of `Rewrap`."""
 
     opcode: ClassVar[Opcode] = Opcode.VERIFY
     source: KeyRef
     source_digest: bytes
     wrapped: bytes
+    mode: int = Mode.DIRECT
+    key_type: int = KeyType.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +232,7 @@ class GenerateBackingKey:
 
 @dataclass(frozen=True, slots=True)
 class DestroyBackingKeys:
-    """Destroy every object of one CKA_ID that carries the label, and no other. Result: u32, how many there were."""
+    """Destroy every object (secret, private, public) of one CKA_ID that carries the label, and no other. Result: u32, how many."""
 
     opcode: ClassVar[Opcode] = Opcode.DESTROY_BACKING_KEYS
     cka_id: bytes
@@ -207,7 +241,10 @@ class DestroyBackingKeys:
 
 @dataclass(frozen=True, slots=True)
 class ListBackingKeys:
-    """List the AES token objects that can derive. Result: for each, u8 length and CKA_ID, u8 length and label."""
+    """List the token objects that are key material: AES keys that derive, private keys, MAC keys.
+
+    Result: for each, u8 length and CKA_ID, u8 length and label.
+    """
 
     opcode: ClassVar[Opcode] = Opcode.LIST_BACKING_KEYS
 
@@ -229,27 +266,6 @@ class Start:
 
     opcode: ClassVar[Opcode] = Opcode.START
     settings: bytes
-
-
-Command = (
-    Rewrap
-    | Verify
-    | Encrypt
-    | Decrypt
-    | GenerateDataKey
-    | Random
-    | Load
-    | GenerateBackingKey
-    | DestroyBackingKeys
-    | ListBackingKeys
-    | Statistics
-    | Start
-)
-
-SESSION_ONLY: Final = frozenset(
-    {Opcode.REWRAP, Opcode.VERIFY, Opcode.ENCRYPT, Opcode.DECRYPT, Opcode.GENERATE_DATA_KEY, Opcode.RANDOM}
-)
-"""Commands that touch session objects only, and so may be tried again on another worker."""
 
 
 @dataclass(frozen=True, slots=True)

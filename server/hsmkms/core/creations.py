@@ -1,8 +1,9 @@
-"""Which backing keys this process is generating at this moment: at most one task works on a backing key.
+"""Which backing keys this process is generating, importing or destroying at this moment: at most one task works on a backing key.
 
 Generating a backing key anew destroys what an earlier attempt left on the token. Two tasks that did so for one CKA_ID (a request and
 its repetition under the same idempotency key, or a request and the reconciler) could leave a catalog whose canary belongs to a
-destroyed object. Whoever generates a backing key and writes it as Active does both inside `Creations.creating`.
+destroyed object. Whoever generates a backing key and writes it as Active does both inside `Creations.creating`; so with importing, and
+with destroying what may be imported again.
 
 For one event loop: not safe for threads, and it needs no lock because nothing here waits.
 """
@@ -12,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hsmkms.core.errors import KeyUnavailableException
-from hsmkms.core.model import BackingKeyState
+from hsmkms.core.errors import ConflictException, KeyUnavailableException
+from hsmkms.core.model import BackingKeyState, KmsKey
 from hsmkms.core.ports import Begun, CatalogView
 
 
@@ -27,6 +28,7 @@ class Creations:
     def __init__(self, view: CatalogView) -> None:
         self._view = view
         self._in_flight: set[bytes] = set()
+        self._going: set[bytes] = set()
 
     @contextmanager
     def creating(self, begun: Begun) -> Iterator[None]:
@@ -42,6 +44,50 @@ class Creations:
         cka_id = begun.key.cka_id(begun.version)
         if cka_id in self._in_flight or not self._is_creating(begun):
             raise KeyUnavailableException("Another request is creating this key material. Try again.")
+        with self._held(cka_id):
+            yield
+
+    @contextmanager
+    def importing(self, key: KmsKey, version: int) -> Iterator[None]:
+        """Hold a backing key while material is imported into it, from before its row is written until it is finished.
+
+        Args:
+            key: The KMS key.
+            version: The backing key's version.
+
+        Raises:
+            ConflictException: another task of this process imports into it.
+            KeyUnavailableException: another task of this process destroys what was imported before. Retryable.
+        """
+        cka_id = key.cka_id(version)
+        if cka_id in self._going:
+            raise KeyUnavailableException("The key material is being deleted. Try again.")
+        if cka_id in self._in_flight:
+            raise ConflictException("Another import into this key is under way.")
+        with self._held(cka_id):
+            yield
+
+    @contextmanager
+    def destroying(self, cka_id: bytes) -> Iterator[None]:
+        """Hold a backing key while it is destroyed on the token, until its row says so.
+
+        Args:
+            cka_id: Its CKA_ID.
+
+        Raises:
+            ConflictException: another task of this process imports or destroys it.
+        """
+        if cka_id in self._in_flight:
+            raise ConflictException("Another request is working on this key material.")
+        self._going.add(cka_id)
+        try:
+            with self._held(cka_id):
+                yield
+        finally:
+            self._going.discard(cka_id)
+
+    @contextmanager
+    def _held(self, cka_id: bytes) -> Iterator[None]:
         self._in_flight.add(cka_id)
         try:
             yield

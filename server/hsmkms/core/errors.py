@@ -75,8 +75,16 @@ class DryRunOperationException(KmsError):
     """The request would have succeeded, and DryRun was set."""
 
 
+class ExpiredImportTokenException(KmsError):
+    """The import token has expired: ask for new parameters."""
+
+
 class IncorrectKeyException(KmsError):
     """The KMS key named in the request is not the one that can do this."""
+
+
+class IncorrectKeyMaterialException(KmsError):
+    """The key material is not what was imported into this key before."""
 
 
 class InvalidAliasNameException(KmsError):
@@ -99,6 +107,10 @@ class InvalidGrantTokenException(KmsError):
     """A grant token is not valid."""
 
 
+class InvalidImportTokenException(KmsError):
+    """The import token is not one of this service for this key and wrapping key."""
+
+
 class InvalidKeyUsageException(KmsError):
     """The KMS key's usage or spec does not fit the operation or the algorithm."""
 
@@ -115,6 +127,14 @@ class KeyUnavailableException(KmsError):
 
 class KMSInternalException(KmsError):
     """Something failed in the service. AWS calls it retryable; a request that is itself the cause will fail again."""
+
+
+class KMSInvalidMacException(KmsError):
+    """The MAC is not that of the message."""
+
+
+class KMSInvalidSignatureException(KmsError):
+    """The signature is not that of the message."""
 
 
 class KMSInvalidStateException(KmsError):

@@ -8,7 +8,8 @@ A frame is `u32 length` and that many bytes. Integers are big-endian.
 - to the front: `u64 id, u8 flags, u16 count`, then for each item `u8 outcome, u32 length, value`. The answers come in the order of
   the commands. A frame with the flag `RETIRING` may answer fewer items than were asked: those that are missing were not started.
 
-A command is its fields in their order: numbers as u32, byte strings as `u32 length, bytes`, a `KeyRef` as its 61 bytes.
+A command is its fields in their order: numbers as u32, byte strings as `u32 length, bytes`, a `KeyRef` as its 61 bytes,
+a `KeyPairRef` as `CKA_ID, u8 spec, u8 use, u32 length, public key`, a `MacKeyRef` as `CKA_ID, canary`.
 Every field has a limit, every frame too; whatever does not fit is a `FrameError` on either side.
 """
 
@@ -21,20 +22,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hsmkms.core import commands
+from hsmkms.core import material_commands
 from hsmkms.core.ciphertext import (
     CANARY_BYTES,
     CKA_ID_BYTES,
     DIGEST_BYTES,
     HEADER_BYTES,
+    MAC_CANARY_BYTES,
+    MAX_BLOB_BYTES,
+    MAX_KEY_PROOF_BYTES,
+    MAX_MODULUS_BYTES,
     MAX_PLAINTEXT_BYTES,
+    MAX_PUBLIC_KEY_BYTES,
     MAX_WRAPPED_BYTES,
     NONCE_BYTES,
+    SALT_BYTES,
     TAG_BYTES,
     Suite,
 )
-from hsmkms.core.commands import Command, KeyRef, Opcode, Outcome, Result
+from hsmkms.core.commands import KeyRef, Opcode, Outcome, Result
 from hsmkms.core.context import MAX_CONTEXT_BYTES
+from hsmkms.core.material_commands import Command, KeyPairRef, MacKeyRef, PairSpec, PairUse
 
 MAX_REQUEST_BYTES: Final = 1 << 20
 MAX_RESPONSE_BYTES: Final = 16 << 20
@@ -50,6 +58,8 @@ _EXPIRY: Final = struct.Struct("!Q")
 _RESPONSE: Final = struct.Struct("!QBH")
 _ITEM: Final = struct.Struct("!BI")
 _KEY: Final = struct.Struct(f"!{CKA_ID_BYTES}sB{CANARY_BYTES}s")
+_PAIR: Final = struct.Struct(f"!{CKA_ID_BYTES}sBB")
+_MAC_KEY: Final = struct.Struct(f"!{CKA_ID_BYTES}s{MAC_CANARY_BYTES}s")
 
 
 class FrameError(Exception):
@@ -90,7 +100,9 @@ _EXACT: Final = {
     "cka_id": CKA_ID_BYTES,
     "source_digest": DIGEST_BYTES,
     "destination_digest": DIGEST_BYTES,
+    "digest": DIGEST_BYTES,
     "header": HEADER_BYTES,
+    "salt": SALT_BYTES,
 }
 _LONGEST: Final = {
     "wrapped": MAX_WRAPPED_BYTES,
@@ -100,7 +112,15 @@ _LONGEST: Final = {
     "cka_ids": 16384 * CKA_ID_BYTES,
     "label": 64,
     "settings": 65536,
+    "oaep": MAX_MODULUS_BYTES,
+    "message": MAX_PLAINTEXT_BYTES,
+    "signature": MAX_BLOB_BYTES,
+    "mac": MAX_BLOB_BYTES,
+    "material": MAX_BLOB_BYTES,
+    "public_key": MAX_PUBLIC_KEY_BYTES,
+    "expected": MAX_KEY_PROOF_BYTES,
 }
+"""Longest fields in bytes, by name."""
 
 
 class _Reader:
@@ -165,6 +185,33 @@ def _take_key(reader: _Reader) -> KeyRef:
         raise FrameError(f"unknown suite {suite}") from None
 
 
+def _pack_pair(pair: KeyPairRef) -> bytes:
+    if len(pair.cka_id) != CKA_ID_BYTES or not 0 < len(pair.public_key) <= MAX_KEY_PROOF_BYTES:
+        raise FrameError("a key pair reference of the wrong length")
+    return _PAIR.pack(pair.cka_id, pair.spec, pair.use) + LENGTH.pack(len(pair.public_key)) + pair.public_key
+
+
+def _take_pair(reader: _Reader) -> KeyPairRef:
+    identifier, spec, use = _PAIR.unpack(reader.take(_PAIR.size))
+    length = reader.number()
+    if not 0 < length <= MAX_KEY_PROOF_BYTES:
+        raise FrameError(f"a public key of {length} bytes")
+    try:
+        return KeyPairRef(identifier, PairSpec(spec), PairUse(use), reader.take(length))
+    except ValueError:
+        raise FrameError(f"unknown kind {spec} or use {use} of a key pair") from None
+
+
+def _pack_mac_key(key: MacKeyRef) -> bytes:
+    if len(key.cka_id) != CKA_ID_BYTES or len(key.canary) != MAC_CANARY_BYTES:
+        raise FrameError("a MAC key reference of the wrong length")
+    return _MAC_KEY.pack(key.cka_id, key.canary)
+
+
+def _take_mac_key(reader: _Reader) -> MacKeyRef:
+    return MacKeyRef(*_MAC_KEY.unpack(reader.take(_MAC_KEY.size)))
+
+
 def _pack_number(value: int) -> bytes:
     if not 0 <= value < 1 << 32:
         raise FrameError(f"{value} does not fit into 32 bits")
@@ -190,15 +237,23 @@ class _Layout:
         return self.kind(*[take(reader) for take in self.takers])
 
 
+_REFERENCES: Final[dict[Any, tuple[Callable[[Any], bytes], Callable[[_Reader], Any]]]] = {
+    KeyRef: (_pack_key, _take_key),
+    KeyPairRef: (_pack_pair, _take_pair),
+    MacKeyRef: (_pack_mac_key, _take_mac_key),
+}
+
+
 def _layout(kind: type) -> _Layout:
     hints = typing.get_type_hints(kind)
     packers: list[tuple[str, Callable[[Any], bytes]]] = []
     takers: list[Callable[[_Reader], Any]] = []
     for field in dataclasses.fields(kind):
         annotation = hints[field.name]
-        if annotation is KeyRef:
-            packers.append((field.name, _pack_key))
-            takers.append(_take_key)
+        if annotation in _REFERENCES:
+            pack, take = _REFERENCES[annotation]
+            packers.append((field.name, pack))
+            takers.append(take)
         elif annotation is bytes:
             packers.append((field.name, _pack_bytes(field.name)))
             takers.append(_take_bytes(field.name))
@@ -208,7 +263,9 @@ def _layout(kind: type) -> _Layout:
     return _Layout(kind, tuple(packers), tuple(takers))
 
 
-_LAYOUTS: Final[dict[int, _Layout]] = {kind.opcode: _layout(kind) for kind in typing.get_args(commands.Command)}
+_LAYOUTS: Final[dict[int, _Layout]] = {
+    kind.opcode: _layout(kind) for kind in typing.get_args(material_commands.Command)
+}
 
 
 def encode_request(request: Request) -> bytes:

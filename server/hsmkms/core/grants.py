@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from hsmkms.core.arns import root_arn
 from hsmkms.core.errors import InvalidArnException
-from hsmkms.core.model import Grant, GrantOperation, KeySpec, KmsKey, Principal
+from hsmkms.core.model import Grant, GrantOperation, KeySpec, KeyUsage, KmsKey, Principal
 
 MAX_GRANTS_PER_KEY: Final = 50_000
 """AWS's quota."""
@@ -45,13 +45,27 @@ CONTEXT_OPERATIONS: Final = frozenset(
 )
 """The operations that have an encryption context: constraints apply to no others."""
 
-OPERATIONS_OF_SPEC: Final[Mapping[KeySpec, frozenset[GrantOperation]]] = MappingProxyType(
+_ON_EVERY_KEY: Final = frozenset(
+    {GrantOperation.CREATE_GRANT, GrantOperation.RETIRE_GRANT, GrantOperation.DESCRIBE_KEY}
+)
+_ON_PAIRS: Final[Mapping[KeyUsage, frozenset[GrantOperation]]] = MappingProxyType(
     {
-        KeySpec.SYMMETRIC_DEFAULT: CONTEXT_OPERATIONS
-        | {GrantOperation.CREATE_GRANT, GrantOperation.RETIRE_GRANT, GrantOperation.DESCRIBE_KEY}
+        KeyUsage.ENCRYPT_DECRYPT: frozenset(
+            {
+                GrantOperation.DECRYPT,
+                GrantOperation.ENCRYPT,
+                GrantOperation.RE_ENCRYPT_FROM,
+                GrantOperation.RE_ENCRYPT_TO,
+                GrantOperation.GET_PUBLIC_KEY,
+            }
+        ),
+        KeyUsage.SIGN_VERIFY: frozenset({GrantOperation.SIGN, GrantOperation.VERIFY, GrantOperation.GET_PUBLIC_KEY}),
+        KeyUsage.GENERATE_VERIFY_MAC: frozenset({GrantOperation.GENERATE_MAC, GrantOperation.VERIFY_MAC}),
+        KeyUsage.KEY_AGREEMENT: frozenset({GrantOperation.DERIVE_SHARED_SECRET, GrantOperation.GET_PUBLIC_KEY}),
+        KeyUsage.ENCAPSULATE_DECAPSULATE: frozenset({GrantOperation.GET_PUBLIC_KEY}),
     }
 )
-"""What a grant on a key of that spec can allow."""
+"""What can be done with a key that is not symmetric."""
 
 ACTIONS: Final[Mapping[str, GrantOperation]] = MappingProxyType(
     {f"kms:{operation}": operation for operation in GrantOperation}
@@ -90,6 +104,11 @@ class Retirement(Enum):
     """Its account may: the principal may if its identity policies allow kms:RetireGrant."""
     YES = "yes"
     """The grant itself says so: only an explicit deny of an identity policy forbids it. Key policies have no say."""
+
+
+def operations_on(usage: KeyUsage, spec: KeySpec) -> frozenset[GrantOperation]:
+    """Return what a grant on a key of that usage and spec can allow."""
+    return _ON_EVERY_KEY | (CONTEXT_OPERATIONS if spec is KeySpec.SYMMETRIC_DEFAULT else _ON_PAIRS[usage])
 
 
 def require_principal(arn: str) -> None:

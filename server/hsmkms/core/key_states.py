@@ -1,8 +1,8 @@
 """Which operation is possible in which key state: the one table, used before a change and inside its transaction.
 
 The rules are those of the AWS KMS model and of "Key states of AWS KMS keys" in AWS's developer guide. Operations that name no existing
-KMS key are not in it. Three states can be stored in a catalog and are never made by this version: PendingImport (imported material),
-Unavailable (custom key stores) and Updating (multi-Region keys); their cells are AWS's all the same.
+KMS key are not in it. Two states can be stored in a catalog and are never made by this version: Unavailable (custom key stores) and
+Updating (multi-Region keys); their cells are AWS's all the same. That an operation needs a key of another kind or origin is not here.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ POSSIBLE: Final[Mapping[str, frozenset[KeyState]]] = MappingProxyType(
         "CreateGrant": _GRANT,
         "Decrypt": _USE,
         "DeleteAlias": _ANY,
+        "DeleteImportedKeyMaterial": _ANY - {KeyState.CREATING, KeyState.UNAVAILABLE},
+        "DeriveSharedSecret": _USE,
         "DescribeKey": _ANY,
         "DisableKey": _SWITCH,
         "DisableKeyRotation": _ROTATE,
@@ -41,14 +43,20 @@ POSSIBLE: Final[Mapping[str, frozenset[KeyState]]] = MappingProxyType(
         "EnableKeyRotation": _ROTATE,
         "Encrypt": _USE,
         "GenerateDataKey": _USE,
+        "GenerateDataKeyPair": _USE,
+        "GenerateDataKeyPairWithoutPlaintext": _USE,
         "GenerateDataKeyWithoutPlaintext": _USE,
+        "GenerateMac": _USE,
         "GetKeyLastUsage": _ANY,
         "GetKeyPolicy": _ANY,
         "GetKeyRotationStatus": _ROTATIONS,
+        "GetParametersForImport": frozenset({KeyState.PENDING_IMPORT, KeyState.ENABLED, KeyState.DISABLED}),
+        "GetPublicKey": _USE,
+        "ImportKeyMaterial": frozenset({KeyState.PENDING_IMPORT, KeyState.ENABLED}),
         "ListAliases": _ANY,
         "ListGrants": _ANY,
         "ListKeyPolicies": _ANY,
-        "ListKeyRotations": _ROTATIONS,
+        "ListKeyRotations": _ANY - {KeyState.UNAVAILABLE},
         "ListResourceTags": _ANY,
         "PutKeyPolicy": _ANY,
         "ReEncrypt": _USE,
@@ -56,10 +64,13 @@ POSSIBLE: Final[Mapping[str, frozenset[KeyState]]] = MappingProxyType(
         "RevokeGrant": _ANY,
         "RotateKeyOnDemand": _ROTATE,
         "ScheduleKeyDeletion": _KEPT - {KeyState.UPDATING},
+        "Sign": _USE,
         "TagResource": _KEPT,
         "UntagResource": _KEPT,
         "UpdateAlias": _KEPT,
         "UpdateKeyDescription": _KEPT,
+        "Verify": _USE,
+        "VerifyMac": _USE,
     }
 )
 """The states in which each operation is possible. UpdateAlias: of the key that the alias is to point to."""

@@ -12,136 +12,56 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
+from hsmkms.core import request_members as common
+from hsmkms.core.material_messages import (
+    DecapsulateRequest,
+    DeleteImportedKeyMaterialRequest,
+    DeleteImportedKeyMaterialResponse,
+    DeriveSharedSecretRequest,
+    DeriveSharedSecretResponse,
+    EncapsulateRequest,
+    GenerateDataKeyPairRequest,
+    GenerateDataKeyPairResponse,
+    GenerateDataKeyPairWithoutPlaintextRequest,
+    GenerateDataKeyPairWithoutPlaintextResponse,
+    GenerateMacRequest,
+    GenerateMacResponse,
+    GetParametersForImportRequest,
+    GetParametersForImportResponse,
+    GetPublicKeyRequest,
+    GetPublicKeyResponse,
+    ImportKeyMaterialRequest,
+    ImportKeyMaterialResponse,
+    SignRequest,
+    SignResponse,
+    VerifyMacRequest,
+    VerifyMacResponse,
+    VerifyRequest,
+    VerifyResponse,
+)
 from hsmkms.core.members import Constraint, member
 from hsmkms.core.model import (
+    OLDER_KEY_SPECS,
     DataKeySpec,
-    DryRunModifier,
     EncryptionAlgorithm,
+    ExpirationModel,
     GrantOperation,
+    ImportState,
     IncludeKeyMaterial,
+    KeyAgreementAlgorithm,
     KeyManager,
     KeyMaterialState,
     KeySpec,
     KeyState,
     KeyUsage,
+    MacAlgorithm,
     Origin,
     RotationType,
+    SigningAlgorithm,
 )
-
-NO_CONTEXT: Final[Mapping[str, str]] = MappingProxyType({})
-
-_KEY_FORMS = "a key ID, key ARN, alias/NAME or alias ARN (1 to 2048 characters)"
-
-
-def _key_id(doc: str, *, required: bool = True) -> Any:
-    return member(doc, required=required, minimum=1, maximum=2048, placeholder="KEY")
-
-
-def _blob(doc: str, *, required: bool = True) -> Any:
-    return member(doc, required=required, minimum=1, maximum=6144, placeholder="BLOB")
-
-
-def _context(doc: str) -> Any:
-    return member(
-        doc
-        + ": pairs that must be given again, exactly, to open the ciphertext; not secret; 8192 bytes in canonical form at most",
-        default=NO_CONTEXT,
-        placeholder="KEY=VALUE[,KEY=VALUE…]",
-    )
-
-
-def _algorithm(doc: str) -> Any:
-    return member(doc + " (default SYMMETRIC_DEFAULT)", choices=tuple(EncryptionAlgorithm))
-
-
-def _grant_tokens() -> Any:
-    return member(
-        "grant tokens, 10 at most, each 1 to 8192 characters",
-        default=(),
-        maximum=10,
-        each=Constraint(minimum=1, maximum=8192),
-        placeholder="TOKEN",
-    )
-
-
-def _dry_run() -> Any:
-    return member("check permissions and parameters without doing it; the answer is always an error")
-
-
-def _dry_run_modifiers() -> Any:
-    return member(
-        "with DryRun: IGNORE_CIPHERTEXT checks the permissions alone and takes no ciphertext",
-        default=(),
-        each=Constraint(choices=tuple(DryRunModifier)),
-    )
-
-
-def _number_of_bytes(doc: str) -> Any:
-    return member(doc, minimum=1, maximum=1024, placeholder="N")
-
-
-def _limit() -> Any:
-    return member("most items to return, 1 to 1000", minimum=1, maximum=1000, placeholder="N")
-
-
-def _marker() -> Any:
-    return member(
-        "NextMarker of the page before",
-        minimum=1,
-        maximum=1024,
-        pattern=r"[\u0020-\u00FF]*",
-        placeholder="MARKER",
-    )
-
-
-def _alias_name() -> Any:
-    return member(
-        "the alias with its prefix, for example alias/payments (7 to 256 characters)",
-        required=True,
-        minimum=1,
-        maximum=256,
-        pattern=r"^[a-zA-Z0-9:/_-]+$",
-        placeholder="alias/NAME",
-    )
-
-
-_POLICY_NAME = r"[\w]+"
-_PRINCIPAL = r"^[\w+=,.@:/-]+$"
-
-
-def _policy(doc: str, *, required: bool = True) -> Any:
-    return member(
-        doc + ": an AWS policy document in JSON, 32768 bytes at most",
-        required=required,
-        minimum=1,
-        maximum=32768,
-        pattern=r"[\u0009\u000A\u000D\u0020-\u00FF]+",
-        placeholder="JSON",
-    )
-
-
-def _policy_name() -> Any:
-    return member(
-        "name of the policy: default, the only one", minimum=1, maximum=128, pattern=_POLICY_NAME, placeholder="NAME"
-    )
-
-
-def _bypass() -> Any:
-    return member("skip the check that the caller can still change the policy afterwards; dangerous")
-
-
-def _key_only(*, required: bool = True) -> Any:
-    return _key_id("the key: a key ID or key ARN", required=required)
-
-
-def _principal(doc: str, *, required: bool = False) -> Any:
-    return member(doc, required=required, minimum=1, maximum=256, pattern=_PRINCIPAL, placeholder="ARN")
-
-
-def _grant_id(doc: str, *, required: bool = False) -> Any:
-    return member(doc, required=required, minimum=1, maximum=128, placeholder="GRANT")
+from hsmkms.core.request_members import NO_CONTEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +81,16 @@ class TagMember:
 class ReEncryptRequest:
     """Decrypt a ciphertext and encrypt it again, inside the token."""
 
-    ciphertext_blob: bytes | None = _blob("the ciphertext to re-encrypt (1 to 6144 bytes)", required=False)
-    source_encryption_context: Mapping[str, str] = _context("encryption context of the source")
-    source_key_id: str | None = _key_id(f"the key it is encrypted under: {_KEY_FORMS}", required=False)
-    destination_key_id: str | None = _key_id(f"the key to encrypt it under: {_KEY_FORMS}")
-    destination_encryption_context: Mapping[str, str] = _context("encryption context of the result")
-    source_encryption_algorithm: str | None = _algorithm("algorithm of the source")
-    destination_encryption_algorithm: str | None = _algorithm("algorithm of the result")
-    grant_tokens: tuple[str, ...] = _grant_tokens()
-    dry_run: bool | None = _dry_run()
-    dry_run_modifiers: tuple[str, ...] = _dry_run_modifiers()
+    ciphertext_blob: bytes | None = common.blob("the ciphertext to re-encrypt (1 to 6144 bytes)", required=False)
+    source_encryption_context: Mapping[str, str] = common.context("encryption context of the source")
+    source_key_id: str | None = common.key_id(f"the key it is encrypted under: {common.KEY_FORMS}", required=False)
+    destination_key_id: str | None = common.key_id(f"the key to encrypt it under: {common.KEY_FORMS}")
+    destination_encryption_context: Mapping[str, str] = common.context("encryption context of the result")
+    source_encryption_algorithm: str | None = common.algorithm("algorithm of the source")
+    destination_encryption_algorithm: str | None = common.algorithm("algorithm of the result")
+    grant_tokens: tuple[str, ...] = common.grant_tokens()
+    dry_run: bool | None = common.dry_run()
+    dry_run_modifiers: tuple[str, ...] = common.dry_run_modifiers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +110,14 @@ class ReEncryptResponse:
 class EncryptRequest:
     """Encrypt up to 4,096 bytes."""
 
-    key_id: str | None = _key_id(f"the key to encrypt under: {_KEY_FORMS}")
+    key_id: str | None = common.key_id(f"the key to encrypt under: {common.KEY_FORMS}")
     plaintext: bytes | None = member(
         "what to encrypt (1 to 4096 bytes)", required=True, minimum=1, maximum=4096, sensitive=True, placeholder="BLOB"
     )
-    encryption_context: Mapping[str, str] = _context("encryption context")
-    grant_tokens: tuple[str, ...] = _grant_tokens()
-    encryption_algorithm: str | None = _algorithm("algorithm")
-    dry_run: bool | None = _dry_run()
+    encryption_context: Mapping[str, str] = common.context("encryption context")
+    grant_tokens: tuple[str, ...] = common.grant_tokens()
+    encryption_algorithm: str | None = common.algorithm("algorithm")
+    dry_run: bool | None = common.dry_run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,13 +133,13 @@ class EncryptResponse:
 class DecryptRequest:
     """Decrypt a ciphertext."""
 
-    ciphertext_blob: bytes | None = _blob("the ciphertext to decrypt (1 to 6144 bytes)", required=False)
-    encryption_context: Mapping[str, str] = _context("encryption context it was encrypted with")
-    grant_tokens: tuple[str, ...] = _grant_tokens()
-    key_id: str | None = _key_id(f"the key it is encrypted under: {_KEY_FORMS}", required=False)
-    encryption_algorithm: str | None = _algorithm("algorithm")
-    dry_run: bool | None = _dry_run()
-    dry_run_modifiers: tuple[str, ...] = _dry_run_modifiers()
+    ciphertext_blob: bytes | None = common.blob("the ciphertext to decrypt (1 to 6144 bytes)", required=False)
+    encryption_context: Mapping[str, str] = common.context("encryption context it was encrypted with")
+    grant_tokens: tuple[str, ...] = common.grant_tokens()
+    key_id: str | None = common.key_id(f"the key it is encrypted under: {common.KEY_FORMS}", required=False)
+    encryption_algorithm: str | None = common.algorithm("algorithm")
+    dry_run: bool | None = common.dry_run()
+    dry_run_modifiers: tuple[str, ...] = common.dry_run_modifiers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +156,14 @@ class DecryptResponse:
 class GenerateDataKeyRequest:
     """Make a data key: in plaintext, and encrypted under a KMS key."""
 
-    key_id: str | None = _key_id(f"the key to encrypt the data key under: {_KEY_FORMS}")
-    encryption_context: Mapping[str, str] = _context("encryption context")
-    number_of_bytes: int | None = _number_of_bytes("length of the data key, 1 to 1024 bytes; instead of KeySpec")
+    key_id: str | None = common.key_id(f"the key to encrypt the data key under: {common.KEY_FORMS}")
+    encryption_context: Mapping[str, str] = common.context("encryption context")
+    number_of_bytes: int | None = common.number_of_bytes("length of the data key, 1 to 1024 bytes; instead of KeySpec")
     key_spec: str | None = member(
         "length of the data key by name; instead of NumberOfBytes", choices=tuple(DataKeySpec)
     )
-    grant_tokens: tuple[str, ...] = _grant_tokens()
-    dry_run: bool | None = _dry_run()
+    grant_tokens: tuple[str, ...] = common.grant_tokens()
+    dry_run: bool | None = common.dry_run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,14 +180,14 @@ class GenerateDataKeyResponse:
 class GenerateDataKeyWithoutPlaintextRequest:
     """Make a data key and return it only encrypted under a KMS key."""
 
-    key_id: str | None = _key_id(f"the key to encrypt the data key under: {_KEY_FORMS}")
-    encryption_context: Mapping[str, str] = _context("encryption context")
+    key_id: str | None = common.key_id(f"the key to encrypt the data key under: {common.KEY_FORMS}")
+    encryption_context: Mapping[str, str] = common.context("encryption context")
     key_spec: str | None = member(
         "length of the data key by name; instead of NumberOfBytes", choices=tuple(DataKeySpec)
     )
-    number_of_bytes: int | None = _number_of_bytes("length of the data key, 1 to 1024 bytes; instead of KeySpec")
-    grant_tokens: tuple[str, ...] = _grant_tokens()
-    dry_run: bool | None = _dry_run()
+    number_of_bytes: int | None = common.number_of_bytes("length of the data key, 1 to 1024 bytes; instead of KeySpec")
+    grant_tokens: tuple[str, ...] = common.grant_tokens()
+    dry_run: bool | None = common.dry_run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +203,7 @@ class GenerateDataKeyWithoutPlaintextResponse:
 class GenerateRandomRequest:
     """Return random bytes from the token's generator."""
 
-    number_of_bytes: int | None = _number_of_bytes("how many bytes, 1 to 1024")
+    number_of_bytes: int | None = common.number_of_bytes("how many bytes, 1 to 1024")
     custom_key_store_id: str | None = member(
         "custom key stores do not apply to this service: refused", minimum=1, maximum=64
     )
@@ -298,20 +218,23 @@ class GenerateRandomResponse:
 
 @dataclass(frozen=True, slots=True)
 class CreateKeyRequest:
-    """Create a KMS key whose material is generated on the token."""
+    """Create a KMS key whose material the token generates, or is imported."""
 
     description: str | None = member(
         "what the key is for, 8192 characters at most; not secret", minimum=0, maximum=8192
     )
-    key_usage: str | None = member("what the key is for (default ENCRYPT_DECRYPT)", choices=tuple(KeyUsage))
+    key_usage: str | None = member(
+        "what the key is for (default ENCRYPT_DECRYPT; required for every other kind than SYMMETRIC_DEFAULT)",
+        choices=tuple(KeyUsage),
+    )
     key_spec: str | None = member(
-        "kind of key (default SYMMETRIC_DEFAULT, the only one of this version)",
-        minimum=1,
-        maximum=64,
+        "kind of key (default SYMMETRIC_DEFAULT)",
+        choices=tuple(KeySpec),
         placeholder="SPEC",
     )
     origin: str | None = member(
-        "where the material comes from (default AWS_KMS: the token makes it)", choices=tuple(Origin)
+        "where the material comes from (default AWS_KMS: the token makes it; EXTERNAL: it is imported)",
+        choices=tuple(Origin),
     )
     tags: tuple[TagMember, ...] = member(
         "tags of the key, 50 at most", default=(), maximum=50, placeholder="TagKey=KEY,TagValue=VALUE"
@@ -320,8 +243,17 @@ class CreateKeyRequest:
     custom_key_store_id: str | None = member(
         "custom key stores do not apply to this service: refused", minimum=1, maximum=64
     )
-    policy: str | None = _policy("key policy (default: the account's identity policies decide)", required=False)
-    bypass_policy_lockout_safety_check: bool | None = _bypass()
+    policy: str | None = common.policy("key policy (default: the account's identity policies decide)", required=False)
+    bypass_policy_lockout_safety_check: bool | None = common.bypass()
+    customer_master_key_spec: str | None = member(
+        "older name of KeySpec; not both", choices=OLDER_KEY_SPECS, placeholder="SPEC"
+    )
+    xks_key_id: str | None = member(
+        "external key stores do not apply to this service: refused",
+        minimum=1,
+        maximum=128,
+        pattern=r"^[a-zA-Z0-9-_.]+$",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,11 +271,16 @@ class KeyMetadata:
     origin: Origin
     key_manager: KeyManager
     key_spec: KeySpec
-    encryption_algorithms: tuple[EncryptionAlgorithm, ...]
     multi_region: bool
     deletion_date: datetime | None = None
     current_key_material_id: str | None = None
     pending_deletion_window_in_days: int | None = None
+    encryption_algorithms: tuple[EncryptionAlgorithm, ...] = ()
+    signing_algorithms: tuple[SigningAlgorithm, ...] = ()
+    mac_algorithms: tuple[MacAlgorithm, ...] = ()
+    key_agreement_algorithms: tuple[KeyAgreementAlgorithm, ...] = ()
+    valid_to: datetime | None = None
+    expiration_model: ExpirationModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +294,8 @@ class CreateKeyResponse:
 class DescribeKeyRequest:
     """Tell what a KMS key is."""
 
-    key_id: str | None = _key_id(f"the key: {_KEY_FORMS}")
-    grant_tokens: tuple[str, ...] = _grant_tokens()
+    key_id: str | None = common.key_id(f"the key: {common.KEY_FORMS}")
+    grant_tokens: tuple[str, ...] = common.grant_tokens()
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,8 +309,8 @@ class DescribeKeyResponse:
 class ListKeysRequest:
     """List the account's KMS keys."""
 
-    limit: int | None = _limit()
-    marker: str | None = _marker()
+    limit: int | None = common.limit()
+    marker: str | None = common.marker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,46 +334,46 @@ class ListKeysResponse:
 class EnableKeyRequest:
     """Make a disabled KMS key usable."""
 
-    key_id: str | None = _key_id("the key: a key ID or key ARN")
+    key_id: str | None = common.key_id("the key: a key ID or key ARN")
 
 
 @dataclass(frozen=True, slots=True)
 class DisableKeyRequest:
     """Make a KMS key unusable until it is enabled again."""
 
-    key_id: str | None = _key_id("the key: a key ID or key ARN")
+    key_id: str | None = common.key_id("the key: a key ID or key ARN")
 
 
 @dataclass(frozen=True, slots=True)
 class CreateAliasRequest:
     """Give a KMS key a second name."""
 
-    alias_name: str | None = _alias_name()
-    target_key_id: str | None = _key_id("the key: a key ID or key ARN")
+    alias_name: str | None = common.alias_name()
+    target_key_id: str | None = common.key_id("the key: a key ID or key ARN")
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateAliasRequest:
     """Point an alias to another KMS key."""
 
-    alias_name: str | None = _alias_name()
-    target_key_id: str | None = _key_id("the key: a key ID or key ARN")
+    alias_name: str | None = common.alias_name()
+    target_key_id: str | None = common.key_id("the key: a key ID or key ARN")
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteAliasRequest:
     """Delete an alias; the key stays."""
 
-    alias_name: str | None = _alias_name()
+    alias_name: str | None = common.alias_name()
 
 
 @dataclass(frozen=True, slots=True)
 class ListAliasesRequest:
     """List the account's aliases."""
 
-    key_id: str | None = _key_id("only aliases of this key: a key ID or key ARN", required=False)
-    limit: int | None = _limit()
-    marker: str | None = _marker()
+    key_id: str | None = common.key_id("only aliases of this key: a key ID or key ARN", required=False)
+    limit: int | None = common.limit()
+    marker: str | None = common.marker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,7 +400,7 @@ class ListAliasesResponse:
 class RotateKeyOnDemandRequest:
     """Give a KMS key new material now; older ciphertexts stay readable."""
 
-    key_id: str | None = _key_id("the key: a key ID or key ARN")
+    key_id: str | None = common.key_id("the key: a key ID or key ARN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,12 +414,12 @@ class RotateKeyOnDemandResponse:
 class ListKeyRotationsRequest:
     """List a KMS key's rotations."""
 
-    key_id: str | None = _key_id("the key: a key ID or key ARN")
+    key_id: str | None = common.key_id("the key: a key ID or key ARN")
     include_key_material: str | None = member(
         "ALL_KEY_MATERIAL adds the first material (default ROTATIONS_ONLY)", choices=tuple(IncludeKeyMaterial)
     )
-    limit: int | None = _limit()
-    marker: str | None = _marker()
+    limit: int | None = common.limit()
+    marker: str | None = common.marker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,6 +431,10 @@ class RotationsListEntry:
     key_material_state: KeyMaterialState
     rotation_date: datetime | None = None
     rotation_type: RotationType | None = None
+    import_state: ImportState | None = None
+    expiration_model: ExpirationModel | None = None
+    valid_to: datetime | None = None
+    key_material_description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,7 +450,7 @@ class ListKeyRotationsResponse:
 class ScheduleKeyDeletionRequest:
     """Destroy a KMS key and all its material after a waiting period."""
 
-    key_id: str | None = _key_only()
+    key_id: str | None = common.key_only()
     pending_window_in_days: int | None = member(
         "waiting period in days, 7 to 30 (default 30)", minimum=7, maximum=30, placeholder="DAYS"
     )
@@ -529,7 +470,7 @@ class ScheduleKeyDeletionResponse:
 class CancelKeyDeletionRequest:
     """Keep a KMS key that is pending deletion; it is disabled then."""
 
-    key_id: str | None = _key_only()
+    key_id: str | None = common.key_only()
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,7 +484,7 @@ class CancelKeyDeletionResponse:
 class EnableKeyRotationRequest:
     """Let a KMS key rotate by itself."""
 
-    key_id: str | None = _key_only()
+    key_id: str | None = common.key_only()
     rotation_period_in_days: int | None = member(
         "how often, in days, 90 to 2560 (default 365)", minimum=90, maximum=2560, placeholder="DAYS"
     )
@@ -553,14 +494,14 @@ class EnableKeyRotationRequest:
 class DisableKeyRotationRequest:
     """Let a KMS key rotate by itself no longer."""
 
-    key_id: str | None = _key_only()
+    key_id: str | None = common.key_only()
 
 
 @dataclass(frozen=True, slots=True)
 class GetKeyRotationStatusRequest:
     """Tell whether and when a KMS key rotates by itself."""
 
-    key_id: str | None = _key_only()
+    key_id: str | None = common.key_only()
 
 
 @dataclass(frozen=True, slots=True)
@@ -578,7 +519,7 @@ class GetKeyRotationStatusResponse:
 class UpdateKeyDescriptionRequest:
     """Change a KMS key's description."""
 
-    key_id: str | None = _key_only()
+    key_id: str | None = common.key_only()
     description: str | None = member(
         "what the key is for, 8192 characters at most; not secret", required=True, minimum=0, maximum=8192
     )
@@ -588,7 +529,7 @@ class UpdateKeyDescriptionRequest:
 class GetKeyLastUsageRequest:
     """Tell when a KMS key was last used for a cryptographic operation."""
 
-    key_id: str | None = _key_only()
+    key_id: str | None = common.key_only()
 
 
 @dataclass(frozen=True, slots=True)
@@ -614,8 +555,8 @@ class GetKeyLastUsageResponse:
 class GetKeyPolicyRequest:
     """Return a KMS key's policy."""
 
-    key_id: str | None = _key_only()
-    policy_name: str | None = _policy_name()
+    key_id: str | None = common.key_only()
+    policy_name: str | None = common.policy_name()
 
 
 @dataclass(frozen=True, slots=True)
@@ -630,19 +571,19 @@ class GetKeyPolicyResponse:
 class PutKeyPolicyRequest:
     """Replace a KMS key's policy."""
 
-    key_id: str | None = _key_only()
-    policy_name: str | None = _policy_name()
-    policy: str | None = _policy("the key policy")
-    bypass_policy_lockout_safety_check: bool | None = _bypass()
+    key_id: str | None = common.key_only()
+    policy_name: str | None = common.policy_name()
+    policy: str | None = common.policy("the key policy")
+    bypass_policy_lockout_safety_check: bool | None = common.bypass()
 
 
 @dataclass(frozen=True, slots=True)
 class ListKeyPoliciesRequest:
     """List the names of a KMS key's policies: there is one, default."""
 
-    key_id: str | None = _key_only()
-    limit: int | None = _limit()
-    marker: str | None = _marker()
+    key_id: str | None = common.key_only()
+    limit: int | None = common.limit()
+    marker: str | None = common.marker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -666,9 +607,9 @@ class GrantConstraintsMember:
 class CreateGrantRequest:
     """Give a principal a permission on a KMS key."""
 
-    key_id: str | None = _key_only()
-    grantee_principal: str | None = _principal("ARN of who may use the grant", required=True)
-    retiring_principal: str | None = _principal("ARN of who may retire the grant")
+    key_id: str | None = common.key_only()
+    grantee_principal: str | None = common.principal("ARN of who may use the grant", required=True)
+    retiring_principal: str | None = common.principal("ARN of who may retire the grant")
     operations: tuple[str, ...] = member(
         "what the grant allows", required=True, default=(), minimum=1, each=Constraint(choices=tuple(GrantOperation))
     )
@@ -676,7 +617,7 @@ class CreateGrantRequest:
         "encryption contexts it is good for",
         placeholder="EncryptionContextSubset={KEY=VALUE},EncryptionContextEquals={KEY=VALUE}",
     )
-    grant_tokens: tuple[str, ...] = _grant_tokens()
+    grant_tokens: tuple[str, ...] = common.grant_tokens()
     name: str | None = member(
         "a name that makes the request repeatable (1 to 256 characters)",
         minimum=1,
@@ -684,7 +625,7 @@ class CreateGrantRequest:
         pattern=r"^[a-zA-Z0-9:/_-]+$",
         placeholder="NAME",
     )
-    dry_run: bool | None = _dry_run()
+    dry_run: bool | None = common.dry_run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -722,11 +663,11 @@ class GrantListEntry:
 class ListGrantsRequest:
     """List a KMS key's grants."""
 
-    limit: int | None = _limit()
-    marker: str | None = _marker()
-    key_id: str | None = _key_only()
-    grant_id: str | None = _grant_id("only this grant")
-    grantee_principal: str | None = _principal("only grants to this principal")
+    limit: int | None = common.limit()
+    marker: str | None = common.marker()
+    key_id: str | None = common.key_only()
+    grant_id: str | None = common.grant_id("only this grant")
+    grantee_principal: str | None = common.principal("only grants to this principal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -742,9 +683,9 @@ class ListGrantsResponse:
 class ListRetirableGrantsRequest:
     """List the grants of all keys that a principal may retire."""
 
-    limit: int | None = _limit()
-    marker: str | None = _marker()
-    retiring_principal: str | None = _principal("ARN of the retiring principal", required=True)
+    limit: int | None = common.limit()
+    marker: str | None = common.marker()
+    retiring_principal: str | None = common.principal("ARN of the retiring principal", required=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -761,25 +702,25 @@ class RetireGrantRequest:
     """End a grant, as its retiring principal or its grantee: by its token, or by key and grant id."""
 
     grant_token: str | None = member("the grant's token", minimum=1, maximum=8192, placeholder="TOKEN")
-    key_id: str | None = _key_id("ARN of the key, with GrantId", required=False)
-    grant_id: str | None = _grant_id("the grant, with KeyId")
-    dry_run: bool | None = _dry_run()
+    key_id: str | None = common.key_id("ARN of the key, with GrantId", required=False)
+    grant_id: str | None = common.grant_id("the grant, with KeyId")
+    dry_run: bool | None = common.dry_run()
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeGrantRequest:
     """End a grant, as the key's administrator."""
 
-    key_id: str | None = _key_only()
-    grant_id: str | None = _grant_id("the grant", required=True)
-    dry_run: bool | None = _dry_run()
+    key_id: str | None = common.key_only()
+    grant_id: str | None = common.grant_id("the grant", required=True)
+    dry_run: bool | None = common.dry_run()
 
 
 @dataclass(frozen=True, slots=True)
 class TagResourceRequest:
     """Add tags to a KMS key, or change their values."""
 
-    key_id: str | None = _key_only()
+    key_id: str | None = common.key_only()
     tags: tuple[TagMember, ...] = member(
         "the tags, 50 at most",
         required=True,
@@ -794,7 +735,7 @@ class TagResourceRequest:
 class UntagResourceRequest:
     """Take tags from a KMS key."""
 
-    key_id: str | None = _key_only()
+    key_id: str | None = common.key_only()
     tag_keys: tuple[str, ...] = member(
         "keys of the tags",
         required=True,
@@ -810,9 +751,9 @@ class UntagResourceRequest:
 class ListResourceTagsRequest:
     """List a KMS key's tags."""
 
-    key_id: str | None = _key_only()
-    limit: int | None = _limit()
-    marker: str | None = _marker()
+    key_id: str | None = common.key_only()
+    limit: int | None = common.limit()
+    marker: str | None = common.marker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -907,9 +848,17 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             Operation("CreateCustomKeyStore", CreateCustomKeyStoreRequest, Empty),
             Operation("CreateGrant", CreateGrantRequest, CreateGrantResponse, Effect.CHANGES),
             Operation("CreateKey", CreateKeyRequest, CreateKeyResponse, Effect.CHANGES),
+            Operation("Decapsulate", DecapsulateRequest, Empty),
             Operation("Decrypt", DecryptRequest, DecryptResponse),
             Operation("DeleteAlias", DeleteAliasRequest, Empty, Effect.CHANGES),
             Operation("DeleteCustomKeyStore", DeleteCustomKeyStoreRequest, Empty),
+            Operation(
+                "DeleteImportedKeyMaterial",
+                DeleteImportedKeyMaterialRequest,
+                DeleteImportedKeyMaterialResponse,
+                Effect.CHANGES,
+            ),
+            Operation("DeriveSharedSecret", DeriveSharedSecretRequest, DeriveSharedSecretResponse),
             Operation("DescribeCustomKeyStores", DescribeCustomKeyStoresRequest, Empty),
             Operation("DescribeKey", DescribeKeyRequest, DescribeKeyResponse),
             Operation("DisableKey", DisableKeyRequest, Empty, Effect.CHANGES),
@@ -917,17 +866,28 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             Operation("DisconnectCustomKeyStore", DisconnectCustomKeyStoreRequest, Empty),
             Operation("EnableKey", EnableKeyRequest, Empty, Effect.CHANGES),
             Operation("EnableKeyRotation", EnableKeyRotationRequest, Empty, Effect.CHANGES),
+            Operation("Encapsulate", EncapsulateRequest, Empty),
             Operation("Encrypt", EncryptRequest, EncryptResponse),
             Operation("GenerateDataKey", GenerateDataKeyRequest, GenerateDataKeyResponse),
+            Operation("GenerateDataKeyPair", GenerateDataKeyPairRequest, GenerateDataKeyPairResponse),
+            Operation(
+                "GenerateDataKeyPairWithoutPlaintext",
+                GenerateDataKeyPairWithoutPlaintextRequest,
+                GenerateDataKeyPairWithoutPlaintextResponse,
+            ),
             Operation(
                 "GenerateDataKeyWithoutPlaintext",
                 GenerateDataKeyWithoutPlaintextRequest,
                 GenerateDataKeyWithoutPlaintextResponse,
             ),
+            Operation("GenerateMac", GenerateMacRequest, GenerateMacResponse),
             Operation("GenerateRandom", GenerateRandomRequest, GenerateRandomResponse),
             Operation("GetKeyLastUsage", GetKeyLastUsageRequest, GetKeyLastUsageResponse),
             Operation("GetKeyPolicy", GetKeyPolicyRequest, GetKeyPolicyResponse),
             Operation("GetKeyRotationStatus", GetKeyRotationStatusRequest, GetKeyRotationStatusResponse),
+            Operation("GetParametersForImport", GetParametersForImportRequest, GetParametersForImportResponse),
+            Operation("GetPublicKey", GetPublicKeyRequest, GetPublicKeyResponse),
+            Operation("ImportKeyMaterial", ImportKeyMaterialRequest, ImportKeyMaterialResponse, Effect.CHANGES),
             Operation("ListAliases", ListAliasesRequest, ListAliasesResponse),
             Operation("ListGrants", ListGrantsRequest, ListGrantsResponse),
             Operation("ListKeyPolicies", ListKeyPoliciesRequest, ListKeyPoliciesResponse),
@@ -942,12 +902,15 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
             Operation("RevokeGrant", RevokeGrantRequest, Empty, Effect.CHANGES),
             Operation("RotateKeyOnDemand", RotateKeyOnDemandRequest, RotateKeyOnDemandResponse, Effect.CHANGES),
             Operation("ScheduleKeyDeletion", ScheduleKeyDeletionRequest, ScheduleKeyDeletionResponse, Effect.CHANGES),
+            Operation("Sign", SignRequest, SignResponse),
             Operation("TagResource", TagResourceRequest, Empty, Effect.CHANGES),
             Operation("UntagResource", UntagResourceRequest, Empty, Effect.CHANGES),
             Operation("UpdateAlias", UpdateAliasRequest, Empty, Effect.CHANGES),
             Operation("UpdateCustomKeyStore", UpdateCustomKeyStoreRequest, Empty),
             Operation("UpdateKeyDescription", UpdateKeyDescriptionRequest, Empty, Effect.CHANGES),
             Operation("UpdatePrimaryRegion", UpdatePrimaryRegionRequest, Empty),
+            Operation("Verify", VerifyRequest, VerifyResponse),
+            Operation("VerifyMac", VerifyMacRequest, VerifyMacResponse),
         )
     }
 )

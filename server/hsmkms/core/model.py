@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from hsmkms.core.ciphertext import Suite, cka_id
 
@@ -23,9 +24,46 @@ class KeyState(StrEnum):
 
 
 class KeySpec(StrEnum):
-    """Key specs that this version can create."""
+    """Kinds of KMS key. Which of them can be made depends on the token (`core.features`)."""
 
     SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
+    RSA_2048 = "RSA_2048"
+    RSA_3072 = "RSA_3072"
+    RSA_4096 = "RSA_4096"
+    ECC_NIST_P256 = "ECC_NIST_P256"
+    ECC_NIST_P384 = "ECC_NIST_P384"
+    ECC_NIST_P521 = "ECC_NIST_P521"
+    ECC_SECG_P256K1 = "ECC_SECG_P256K1"
+    HMAC_224 = "HMAC_224"
+    HMAC_256 = "HMAC_256"
+    HMAC_384 = "HMAC_384"
+    HMAC_512 = "HMAC_512"
+    SM2 = "SM2"
+    ML_DSA_44 = "ML_DSA_44"
+    ML_DSA_65 = "ML_DSA_65"
+    ML_DSA_87 = "ML_DSA_87"
+    ECC_NIST_EDWARDS25519 = "ECC_NIST_EDWARDS25519"
+    ML_KEM_512 = "ML_KEM_512"
+    ML_KEM_768 = "ML_KEM_768"
+    ML_KEM_1024 = "ML_KEM_1024"
+
+
+OLDER_KEY_SPECS: Final = (
+    KeySpec.RSA_2048,
+    KeySpec.RSA_3072,
+    KeySpec.RSA_4096,
+    KeySpec.ECC_NIST_P256,
+    KeySpec.ECC_NIST_P384,
+    KeySpec.ECC_NIST_P521,
+    KeySpec.ECC_SECG_P256K1,
+    KeySpec.SYMMETRIC_DEFAULT,
+    KeySpec.HMAC_224,
+    KeySpec.HMAC_256,
+    KeySpec.HMAC_384,
+    KeySpec.HMAC_512,
+    KeySpec.SM2,
+)
+"""Those that CreateKey's older member CustomerMasterKeySpec knows."""
 
 
 class KeyUsage(StrEnum):
@@ -35,6 +73,7 @@ class KeyUsage(StrEnum):
     SIGN_VERIFY = "SIGN_VERIFY"
     GENERATE_VERIFY_MAC = "GENERATE_VERIFY_MAC"
     KEY_AGREEMENT = "KEY_AGREEMENT"
+    ENCAPSULATE_DECAPSULATE = "ENCAPSULATE_DECAPSULATE"
 
 
 class EncryptionAlgorithm(StrEnum):
@@ -44,6 +83,105 @@ class EncryptionAlgorithm(StrEnum):
     RSAES_OAEP_SHA_1 = "RSAES_OAEP_SHA_1"
     RSAES_OAEP_SHA_256 = "RSAES_OAEP_SHA_256"
     SM2PKE = "SM2PKE"
+
+
+class SigningAlgorithm(StrEnum):
+    """Signing algorithms of the API."""
+
+    RSASSA_PSS_SHA_256 = "RSASSA_PSS_SHA_256"
+    RSASSA_PSS_SHA_384 = "RSASSA_PSS_SHA_384"
+    RSASSA_PSS_SHA_512 = "RSASSA_PSS_SHA_512"
+    RSASSA_PKCS1_V1_5_SHA_256 = "RSASSA_PKCS1_V1_5_SHA_256"
+    RSASSA_PKCS1_V1_5_SHA_384 = "RSASSA_PKCS1_V1_5_SHA_384"
+    RSASSA_PKCS1_V1_5_SHA_512 = "RSASSA_PKCS1_V1_5_SHA_512"
+    ECDSA_SHA_256 = "ECDSA_SHA_256"
+    ECDSA_SHA_384 = "ECDSA_SHA_384"
+    ECDSA_SHA_512 = "ECDSA_SHA_512"
+    SM2DSA = "SM2DSA"
+    ML_DSA_SHAKE_256 = "ML_DSA_SHAKE_256"
+    ED25519_SHA_512 = "ED25519_SHA_512"
+    ED25519_PH_SHA_512 = "ED25519_PH_SHA_512"
+
+
+class MessageType(StrEnum):
+    """What a message to be signed is."""
+
+    RAW = "RAW"
+    DIGEST = "DIGEST"
+    EXTERNAL_MU = "EXTERNAL_MU"
+
+
+class MacAlgorithm(StrEnum):
+    """MAC algorithms of the API."""
+
+    HMAC_SHA_224 = "HMAC_SHA_224"
+    HMAC_SHA_256 = "HMAC_SHA_256"
+    HMAC_SHA_384 = "HMAC_SHA_384"
+    HMAC_SHA_512 = "HMAC_SHA_512"
+
+
+class KeyAgreementAlgorithm(StrEnum):
+    """Key agreement algorithms of the API."""
+
+    ECDH = "ECDH"
+
+
+class DataKeyPairSpec(StrEnum):
+    """Kinds of data key pair."""
+
+    RSA_2048 = "RSA_2048"
+    RSA_3072 = "RSA_3072"
+    RSA_4096 = "RSA_4096"
+    ECC_NIST_P256 = "ECC_NIST_P256"
+    ECC_NIST_P384 = "ECC_NIST_P384"
+    ECC_NIST_P521 = "ECC_NIST_P521"
+    ECC_SECG_P256K1 = "ECC_SECG_P256K1"
+    SM2 = "SM2"
+    ECC_NIST_EDWARDS25519 = "ECC_NIST_EDWARDS25519"
+    ML_KEM_512 = "ML_KEM_512"
+    ML_KEM_768 = "ML_KEM_768"
+    ML_KEM_1024 = "ML_KEM_1024"
+
+
+class WrappingAlgorithm(StrEnum):
+    """How key material is encrypted on its way to be imported; AWS calls it AlgorithmSpec."""
+
+    RSAES_PKCS1_V1_5 = "RSAES_PKCS1_V1_5"
+    RSAES_OAEP_SHA_1 = "RSAES_OAEP_SHA_1"
+    RSAES_OAEP_SHA_256 = "RSAES_OAEP_SHA_256"
+    RSA_AES_KEY_WRAP_SHA_1 = "RSA_AES_KEY_WRAP_SHA_1"
+    RSA_AES_KEY_WRAP_SHA_256 = "RSA_AES_KEY_WRAP_SHA_256"
+    SM2PKE = "SM2PKE"
+
+
+class WrappingKeySpec(StrEnum):
+    """Kinds of wrapping key for import."""
+
+    RSA_2048 = "RSA_2048"
+    RSA_3072 = "RSA_3072"
+    RSA_4096 = "RSA_4096"
+    SM2 = "SM2"
+
+
+class ExpirationModel(StrEnum):
+    """Whether imported key material expires."""
+
+    KEY_MATERIAL_EXPIRES = "KEY_MATERIAL_EXPIRES"
+    KEY_MATERIAL_DOES_NOT_EXPIRE = "KEY_MATERIAL_DOES_NOT_EXPIRE"
+
+
+class ImportType(StrEnum):
+    """Whether imported key material is new to its key."""
+
+    NEW_KEY_MATERIAL = "NEW_KEY_MATERIAL"
+    EXISTING_KEY_MATERIAL = "EXISTING_KEY_MATERIAL"
+
+
+class ImportState(StrEnum):
+    """Whether imported key material is on the token."""
+
+    IMPORTED = "IMPORTED"
+    PENDING_IMPORT = "PENDING_IMPORT"
 
 
 class DataKeySpec(StrEnum):
@@ -136,6 +274,8 @@ class BackingKeyState(StrEnum):
     """Its KMS key is deleted; the token may or may not hold the object still. Never used."""
     DESTROYED = "Destroyed"
     """Gone from the token; the row stays, so that its CKA_ID is known."""
+    PENDING_IMPORT = "PendingImport"
+    """Imported material that was deleted or has expired, or was never there; its canary, once it has one, tells it when it comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +340,16 @@ class BackingKey:
 
     Args:
         version: 1 for the first generation.
-        suite: The derivation it was generated for.
+        suite: The derivation it was generated for; NONE for key pairs and HMAC keys.
         state: Its state.
-        canary: The public value wrapped under it, empty while Creating.
+        canary: What it is recognised by, public, empty while Creating: of a symmetric key a public value wrapped under it, of a key pair
+            the public key (DER SubjectPublicKeyInfo), of an HMAC key the MAC of a public value.
         material_id: KeyMaterialId: SHA-256 of the canary in hex, empty while Creating.
         created: Microseconds since 1970, UTC.
         rotation_type: What brought it; None for the first generation.
         rotated: When it became current, in microseconds since 1970; None for the first generation.
+        expiry: When imported material expires, in microseconds since 1970; None if it does not.
+        description: What the importer said of imported material, 0 to 256 characters.
     """
 
     version: int
@@ -217,6 +360,8 @@ class BackingKey:
     created: int
     rotation_type: RotationType | None = None
     rotated: int | None = None
+    expiry: int | None = None
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,26 @@ from typing import Protocol
 
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.commands import Decrypt, Encrypt, GenerateDataKey, KeyRef, Rewrap, Verify
-from hsmkms.core.messages import NO_CONTEXT
+from hsmkms.core.features import TokenFeatures
+from hsmkms.core.material_commands import (
+    Agree,
+    DecryptRsa,
+    EncryptRsa,
+    GenerateDataKeyPair,
+    ImportWrapping,
+    Mac,
+    PairSpec,
+    PairUse,
+    RewrapFromRsa,
+    RewrapRsa,
+    RewrapToRsa,
+    Sign,
+    VerifyMac,
+    VerifyRsa,
+    VerifySignature,
+)
 from hsmkms.core.model import Alias, Grant, KeyState, KmsKey, Principal, RotationType, Scope, Tag
+from hsmkms.core.request_members import NO_CONTEXT
 from hsmkms.core.trail import Trail
 from hsmkms.core.usage import KeyUse
 
@@ -58,6 +76,23 @@ class Mutation:
     operation: str
     idempotency_key: str | None
     fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """What the catalog keeps of an import.
+
+    Args:
+        version: The backing key's version: that of the material that comes back, or one more than the highest.
+        suite: The derivation of a backing key; NONE for a key pair.
+        expiry: When the material expires, in microseconds since 1970; None if it does not.
+        description: What the importer says of it, or None to keep what was said before.
+    """
+
+    version: int
+    suite: Suite
+    expiry: int | None
+    description: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +182,55 @@ class CatalogChanges(Protocol):
 
     async def finish_backing_key(self, mutation: Mutation, begun: Begun, canary: bytes, answer: bytes) -> KmsKey:
         """Make the backing key Active and current, and a Creating key Enabled; keep the answer. Return the key."""
+
+    async def create_key_without_material(self, mutation: Mutation, key: KmsKey, answer: bytes) -> bytes:
+        """Write a key of origin EXTERNAL, PendingImport, without backing keys; keep the answer and return it, or the one given before."""
+
+    async def begin_import(self, mutation: Mutation, key: KmsKey, imported: Import) -> Begun:
+        """Write that material is being imported: its backing key is Creating, unless it is Active and stays so. It keeps no answer.
+
+        Only one process can import into a key at a time. A key that had no material is PendingImport until `finish_import`.
+
+        Raises:
+            ConflictException: another import into this key is under way.
+            KeyUnavailableException: the old material is being deleted, or another process imports: retryable.
+            DisabledException, KMSInvalidStateException: the key's state does not allow it.
+        """
+
+    async def finish_import(
+        self, mutation: Mutation, begun: Begun, imported: Import, canary: bytes, answer: bytes
+    ) -> KmsKey:
+        """Make the imported backing key Active and current, with its expiry, and its key Enabled if all its material is there."""
+
+    async def abandon_import(self, begun: Begun) -> None:
+        """Write that an import came to nothing, because the material was refused: as if it had not begun."""
+
+    async def delete_imported(self, mutation: Mutation, key: KmsKey, version: int, answer: bytes) -> bytes:
+        """Write that imported material goes: its backing key is Destroying, and its key PendingImport unless that is pending deletion.
+
+        From then on no front uses it; the objects on the token are destroyed afterwards, by the caller, between
+        `claim_destruction` and `finish_destruction`, or by the deleter. Keeps the answer and returns it, or the one given before.
+
+        Raises:
+            ConflictException: it is just being imported.
+            KMSInvalidStateException: the key's state does not allow it.
+        """
+
+    async def claim_destruction(self, cka_id: bytes) -> None:
+        """Claim the destruction of what is Destroying: until it is finished, no other process destroys it or imports into its place.
+
+        Raises:
+            ConflictException: it is not Destroying any more, or another process imports or destroys it.
+        """
+
+    async def finish_destruction(self, cka_id: bytes) -> None:
+        """Write that nothing of that CKA_ID is on the token any more: deleted imported material is PendingImport then.
+
+        Does nothing for what is not Destroying.
+
+        Raises:
+            ConflictException: this process has no claim on it.
+        """
 
     async def set_state(self, mutation: Mutation, key: KmsKey, state: KeyState) -> None:
         """Make a key Enabled or Disabled.
@@ -264,6 +348,33 @@ class CatalogChanges(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class ImportedMaterial:
+    """Encrypted material on its way into the token (`material_commands.ImportKey` has the limits).
+
+    Args:
+        digest: What `generate_import_pair` was given.
+        wrapped: The wrapped private key that it returned.
+        wrapping: How the material is encrypted.
+        material: The encrypted material.
+        cka_id: Of the key to be made.
+        kind: The kind of key pair, or None for a backing key.
+        suite: The derivation of a backing key; NONE for a key pair.
+        use: What a key pair is for, or None.
+        expected: The canary or public key that it must have; empty if it is new.
+    """
+
+    digest: bytes
+    wrapped: bytes
+    wrapping: ImportWrapping
+    material: bytes
+    cka_id: bytes
+    kind: PairSpec | None
+    suite: Suite
+    use: PairUse | None
+    expected: bytes
+
+
 class Token(Protocol):
     """The token, by way of its workers.
 
@@ -292,13 +403,81 @@ class Token(Protocol):
     async def generate_backing_key(self, key_id: bytes, suite: Suite) -> bytes:
         """Generate the backing key of that CKA_ID anew and return its canary; at least one worker can use it then."""
 
+    async def rewrap_to_rsa(self, call: Call, command: RewrapToRsa) -> bytes:
+        """Return the OAEP ciphertext.
+
+        Raises:
+            InvalidCiphertextException: the source does not unwrap.
+            ValidationException: the payload is too long for the RSA key.
+        """
+
+    async def rewrap_from_rsa(self, call: Call, command: RewrapFromRsa) -> bytes:
+        """Return the ciphertext.
+
+        Raises:
+            InvalidCiphertextException: the source does not unwrap.
+            UnsupportedOperationException: the token cannot prove the payload's length, or cannot wrap it exactly.
+        """
+
+    async def rewrap_rsa(self, call: Call, command: RewrapRsa) -> bytes:
+        """Return the OAEP ciphertext. Raises as `rewrap_to_rsa` and `rewrap_from_rsa` do."""
+
+    async def verify_rsa(self, call: Call, command: VerifyRsa) -> None:
+        """Return if the OAEP ciphertext unwraps. Raises InvalidCiphertextException when it does not."""
+
+    async def encrypt_rsa(self, call: Call, command: EncryptRsa) -> bytes:
+        """Return the OAEP ciphertext."""
+
+    async def decrypt_rsa(self, call: Call, command: DecryptRsa) -> bytes:
+        """Return the plaintext. Raises InvalidCiphertextException when the ciphertext does not open."""
+
+    async def generate_data_key_pair(self, call: Call, command: GenerateDataKeyPair) -> tuple[bytes, bytes, bytes]:
+        """Return the public key (DER), the body of the ciphertext, and the private key (DER) if it was asked for, else nothing."""
+
+    async def generate_key_pair(self, cka_id: bytes, spec: PairSpec, use: PairUse) -> bytes:
+        """Generate the key pair of that CKA_ID anew and return its public key (DER); at least one worker can use it then."""
+
+    async def generate_mac_key(self, cka_id: bytes, length: int) -> bytes:
+        """Generate the HMAC key of that CKA_ID anew and return its canary; at least one worker can use it then."""
+
+    async def sign(self, call: Call, command: Sign) -> bytes:
+        """Return the signature."""
+
+    async def verify_signature(self, call: Call, command: VerifySignature) -> bool:
+        """Return whether the signature is valid."""
+
+    async def mac(self, call: Call, command: Mac) -> bytes:
+        """Return the MAC."""
+
+    async def verify_mac(self, call: Call, command: VerifyMac) -> bool:
+        """Return whether the MAC is valid."""
+
+    async def agree(self, call: Call, command: Agree) -> bytes:
+        """Return the shared secret. Raises ValidationException when the other's public key is none on this curve."""
+
+    async def generate_import_pair(self, call: Call, digest: bytes, spec: PairSpec) -> tuple[bytes, bytes]:
+        """Return a new public key (DER) and its private key, wrapped under the service's import key with that derivation digest."""
+
+    async def import_key(self, material: ImportedMaterial) -> bytes:
+        """Make imported material a token object and return its canary or public key; at least one worker can use it then.
+
+        Raises:
+            InvalidImportTokenException: the wrapped private key does not unwrap.
+            InvalidCiphertextException: the material does not.
+            IncorrectKeyMaterialException: it is not the expected material.
+            ValidationException: it is not as long as it must be, or no private key of that kind.
+        """
+
+    async def destroy_backing_keys(self, cka_id: bytes) -> int:
+        """Destroy this deployment's objects of one CKA_ID and return how many there were."""
+
     @property
     def suite(self) -> Suite:
         """The suite of new backing keys on this token."""
 
     @property
-    def seals_directly(self) -> bool:
-        """Whether plaintexts may go in and out as objects (mode DIRECT); tokens in FIPS mode may forbid it."""
+    def features(self) -> TokenFeatures:
+        """What the KMS can do with this token."""
 
 
 @dataclass(frozen=True, slots=True)

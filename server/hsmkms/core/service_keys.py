@@ -15,7 +15,7 @@ from hsmkms.core.ciphertext import Suite, cka_id
 from hsmkms.core.model import BackingKeyState
 
 SERVICE_KEY_VERSION: Final = 1
-PURPOSES: Final = ("service", "audit", "credentials")
+PURPOSES: Final = ("service", "audit", "import", "credentials")
 """Every purpose that this version makes a service key for; from it, a catalog that is rebuilt knows them on the token."""
 _DERIVATION_LABEL: Final = b"hsm-kms/service-key/v1"
 _LABEL_PREFIX: Final = b"hsm-kms/"

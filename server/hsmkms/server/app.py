@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from hsmkms.core.authorisation import PolicyAuthorizer
 from hsmkms.core.creations import Creations
 from hsmkms.core.errors import KmsError
+from hsmkms.core.features import TokenFeatures
 from hsmkms.core.grant_tokens import GrantTokens
 from hsmkms.core.markers import MacedMarkers
 from hsmkms.core.model import Scope
@@ -48,20 +49,21 @@ from hsmkms.server.probes import Probes
 from hsmkms.server.reconciler import Reconciler
 from hsmkms.server.requests import Requests
 from hsmkms.server.rotation_scheduler import Rotations, RotationScheduler
-from hsmkms.server.service_keys import AUDIT_KEY, derived_key, service_key, service_mac
+from hsmkms.server.service_keys import AUDIT_KEY, IMPORT_KEY, derived_key, service_key, service_mac
 from hsmkms.server.system import StartError, SystemClock, SystemEntropy
 from hsmkms.server.token.bulk import BulkToken
 from hsmkms.server.token.pool import TokenPool
 from hsmkms.server.token.port import WorkerToken
 from hsmkms.server.token.process import WorkerStartError
-from hsmkms.server.token.settings import pool_settings, seals_directly, suite_of
+from hsmkms.server.token.settings import pool_settings, suite_of
 from hsmkms.server.usage_keeper import UsageKeeper
 
 PURGE_INTERVAL_S: Final = 60.0
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long the event loop waits for the interpreter while the catalog's thread writes; Python's 5 ms would be felt by every request."""
-COLLECT_AFTER: Final = (50_000, 10, 20)
-"""How many more objects than were freed there are, and how many times, until the collector looks at each generation."""
+COLLECT_AFTER: Final = (3_000, 10, 20)
+"""How many more objects than were freed there are, and how many times, until the collector looks at each generation. Each refusal leaves
+some behind; with 50,000 between two looks, a look held everybody up for 100 ms (tests/faults/test_bad_ciphertexts.py)."""
 LAST_ANSWERS_S: Final = 1.0
 """How long each listener may take to send the last answers, once every request has one."""
 _MARKER_LABEL: Final = b"hsm-kms/marker-key/v1"
@@ -152,12 +154,13 @@ async def start(config: Config, stack: AsyncExitStack, front: int | None = None)
     catalog.use_token(f"{description.token_label} {description.token_serial}")
     token = WorkerToken(
         pool,
-        suite_of(description),
+        suite_of(description, config.token.suite),
         deployment_label(catalog.deployment_id),
-        seals_directly=seals_directly(description),
+        TokenFeatures.from_capabilities(description.capabilities),
     )
     creations = Creations(catalog.view)
     own_key = await service_key(catalog, token, description)
+    token.use_import_key(await service_key(catalog, token, description, IMPORT_KEY))
     grant_tokens = GrantTokens(await derived_key(token, own_key, _GRANT_TOKEN_LABEL), clock)
     environment = Environment(
         partition=config.service.partition,
@@ -175,9 +178,7 @@ async def start(config: Config, stack: AsyncExitStack, front: int | None = None)
     known = principals(config)
     authenticator = Authenticator(known, config.tls.principal, lambda: datetime.now(UTC))
     audit, audit_trouble = await _audit_log(config, stack, catalog, token, description, clock, metrics)
-    bulk_token = BulkToken(
-        pool, token.suite, deployment_label(catalog.deployment_id), seals_directly=token.seals_directly
-    )
+    bulk_token = BulkToken(pool, token.suite, deployment_label(catalog.deployment_id), token.features)
     requests = Requests(
         environment, scope, metrics, config.limits.request_timeout_s, audit, replace(environment, token=bulk_token)
     )
@@ -229,12 +230,15 @@ async def start(config: Config, stack: AsyncExitStack, front: int | None = None)
     def deletions_done(deletions: Deletions) -> None:
         metrics.deletions(deletions)
         acts.record("DeleteKey", deletions.deleted)
+        acts.record("DeleteExpiredKeyMaterial", deletions.expired)
 
     def rotations_done(rotations: Rotations) -> None:
         metrics.rotations(rotations)
         acts.record("RotateKey", rotations.rotated)
 
-    deleter = Deleter(catalog, token, clock, deletions_done, lambda: audit.require("ScheduleKeyDeletion"))
+    deleter = Deleter(
+        catalog, token, environment.creations, clock, deletions_done, lambda: audit.require("ScheduleKeyDeletion")
+    )
     _background(stack, deleter.run(config.limits.upkeep_every_s), "deleter")
     rotation_scheduler = RotationScheduler(catalog, environment, rotations_done)
     _background(stack, rotation_scheduler.run(config.limits.upkeep_every_s), "rotation scheduler")

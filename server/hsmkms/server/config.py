@@ -114,6 +114,8 @@ class Token(_Section):
     spare: bool = True
     environment: dict[str, str] = {}
     """Variables for the PKCS#11 module, for example SOFTHSM2_CONF."""
+    suite: Annotated[int, Field(ge=1, le=2)] | None = None
+    """The derivation of new backing keys (docs/ciphertext-format.md), where the token has both; else the one that it has."""
     lock_file: Path | None = None
     """The lock under which workers log in, one after the other; every service on this host that uses the token must name the same."""
     max_queued: Annotated[int, Field(ge=1, le=65536)] = 512

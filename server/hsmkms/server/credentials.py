@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from hsmkms.core.access_keys import MAX_ACCESS_KEYS, AccessKey, AccessKeyStatus
 from hsmkms.core.errors import KmsError, LimitExceededException
+from hsmkms.core.features import TokenFeatures
 from hsmkms.core.model import Principal
 from hsmkms.core.service_keys import deployment_label
 from hsmkms.server.aws.sealer import NewAccessKey, SecretSealer
@@ -26,7 +27,7 @@ from hsmkms.server.system import StartError, SystemClock
 from hsmkms.server.token.pool import TokenPool
 from hsmkms.server.token.port import WorkerToken
 from hsmkms.server.token.process import WorkerStartError
-from hsmkms.server.token.settings import pool_settings, seals_directly, suite_of
+from hsmkms.server.token.settings import pool_settings, suite_of
 
 
 async def create(config: Config, principal: Principal) -> NewAccessKey:
@@ -45,7 +46,8 @@ async def create(config: Config, principal: Principal) -> NewAccessKey:
         stack.push_async_callback(pool.close)
         description = await pool.start()
         label = deployment_label(catalog.deployment_id)
-        token = WorkerToken(pool, suite_of(description), label, seals_directly=seals_directly(description))
+        features = TokenFeatures.from_capabilities(description.capabilities)
+        token = WorkerToken(pool, suite_of(description, config.token.suite), label, features)
         key = await service_key(catalog, token, description, CREDENTIALS_KEY)
         made = await SecretSealer(token, catalog.deployment_id, lambda: key).make(principal, SystemClock().now_us())
         await catalog.create_access_key(made.access_key)

@@ -1,8 +1,9 @@
-"""The deleter: destroys the backing keys of KMS keys whose waiting period has really passed, and nothing else.
+"""The deleter: destroys the backing keys of deleted KMS keys, imported material that expired or was deleted, and nothing else.
 
 The order survives being killed at any step (`hsmkms.server.catalog.deletion`): rows first, then the token, then the rows again. Whether
-the waiting period has passed is judged in the first transaction, by clocks and heartbeats (docs/adr/0008); the token destroys by
-deployment label and CKA_ID. Several fronts may do this at a time. For one event loop.
+a waiting period, or the time of imported material, has really passed is judged in the first transaction, by clocks and heartbeats
+(docs/adr/0008); the token destroys by deployment label and CKA_ID. Several fronts may do this at a time: each backing key is claimed
+before it is destroyed, since imported material may come back under the same CKA_ID. For one event loop.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final, Protocol
 import structlog
 
 from hsmkms.core.arns import key_arn
+from hsmkms.core.creations import Creations
 from hsmkms.core.errors import ConflictException, KmsError, KMSInvalidStateException, NotFoundException
 from hsmkms.core.model import KmsKey
 from hsmkms.core.ports import Clock
@@ -40,12 +42,14 @@ class Deletions:
 
     Args:
         deleted: KMS keys that are deleted now.
+        expired: KMS keys whose imported material has expired and goes now.
         destroyed: CKA_IDs of backing keys that are destroyed now.
-        held_back: KMS keys whose date has come and that are kept, since it is not certain that their waiting period has passed.
+        held_back: KMS keys whose date has come, or their material's, and that are kept, since it is not certain that the time has passed.
         failed: CKA_IDs of backing keys that could not be destroyed just now.
     """
 
     deleted: tuple[KmsKey, ...] = ()
+    expired: tuple[KmsKey, ...] = ()
     destroyed: tuple[bytes, ...] = ()
     held_back: tuple[KmsKey, ...] = ()
     failed: tuple[bytes, ...] = ()
@@ -57,6 +61,7 @@ class Deleter:
     Args:
         catalog: The catalog.
         token: The token's destroying side.
+        creations: The imports and deletions in flight in this process, shared with the operations.
         clock: The time.
         observe: Called with what each run did, for metrics and audit, also when the run failed in its middle.
         require: Called before each run; raises a KmsError when nothing may be destroyed now, because it could not be recorded.
@@ -66,6 +71,7 @@ class Deleter:
         self,
         catalog: Catalog,
         token: TokenDestroyer,
+        creations: Creations,
         clock: Clock,
         observe: Callable[[Deletions], None] = lambda _deletions: None,
         require: Callable[[], None] = lambda: None,
@@ -73,6 +79,7 @@ class Deleter:
         self._require = require
         self._catalog = catalog
         self._token = token
+        self._creations = creations
         self._clock = clock
         self._observe = observe
         self._held_back: dict[str, str] = {}
@@ -94,14 +101,17 @@ class Deleter:
         """
         self._require()
         deleted: list[KmsKey] = []
+        expired: list[KmsKey] = []
         held_back: list[KmsKey] = []
         destroyed: list[bytes] = []
         failed: list[bytes] = []
         try:
             await self._delete_keys(deleted, held_back)
+            await self._expire_material(expired, held_back)
+            self._held_back = {key.key_id: self._held_back[key.key_id] for key in held_back}
             await self._destroy_backing_keys(destroyed, failed)
         finally:
-            deletions = Deletions(tuple(deleted), tuple(destroyed), tuple(held_back), tuple(failed))
+            deletions = Deletions(tuple(deleted), tuple(expired), tuple(destroyed), tuple(held_back), tuple(failed))
             self._observe(deletions)
         return deletions
 
@@ -118,7 +128,20 @@ class Deleter:
                 deleted.append(key)
                 arn = key_arn(self._catalog.changes.partition, key.scope, key.key_id)
                 _log.warning("key deleted", key=arn, backing_keys=len(key.backing_keys))
-        self._held_back = {key.key_id: self._held_back[key.key_id] for key in held_back}
+
+    async def _expire_material(self, expired: list[KmsKey], held_back: list[KmsKey]) -> None:
+        for key, version in await self._catalog.expired_material(self._clock.now_us(), MAX_KEYS):
+            try:
+                await self._catalog.begin_expiry(key, version)
+            except ConflictException as error:
+                held_back.append(key)
+                self._log_held_back(key, error.detail)
+            except NotFoundException:
+                continue  # another front has deleted the key
+            else:
+                expired.append(key)
+                arn = key_arn(self._catalog.changes.partition, key.scope, key.key_id)
+                _log.warning("imported key material expired", key=arn)
 
     def _log_held_back(self, key: KmsKey, why: str) -> None:
         if self._held_back.get(key.key_id) != why:
@@ -128,12 +151,16 @@ class Deleter:
     async def _destroy_backing_keys(self, destroyed: list[bytes], failed: list[bytes]) -> None:
         for cka_id in await self._catalog.destroying_cka_ids(MAX_KEYS):
             try:
-                objects = await self._token.destroy_backing_keys(cka_id)
+                with self._creations.destroying(cka_id):
+                    await self._catalog.claim_destruction(cka_id)
+                    objects = await self._token.destroy_backing_keys(cka_id)
+                    await self._catalog.finish_destruction(cka_id)
+            except ConflictException:
+                continue  # another task or front destroys it, or an import that it was taken from is not over
             except KmsError as error:
                 failed.append(cka_id)
                 detail = error.detail or error.message
                 _log.warning("backing key not destroyed", cka_id=cka_id.hex(), error=error.code, detail=detail)
             else:
-                await self._catalog.finish_destruction(cka_id)
                 destroyed.append(cka_id)
                 _log.warning("backing key destroyed", cka_id=cka_id.hex(), objects=objects)

@@ -94,16 +94,19 @@ class Metrics:
         self._deleted = Counter(
             "hsm_kms_deleted_keys", "KMS keys deleted after their waiting period.", registry=registry
         )
+        self._expired = Counter(
+            "hsm_kms_expired_key_materials", "Imported key materials taken out of use at their end.", registry=registry
+        )
         destroyed = Counter(
             "hsm_kms_destroyed_backing_keys",
-            "Backing keys of deleted keys that the token was to destroy, by how that ended.",
+            "Backing keys, of deleted keys and of imported material, that the token was to destroy, by how that ended.",
             ["result"],
             registry=registry,
         )
         self._destroyed, self._not_destroyed = destroyed.labels("destroyed"), destroyed.labels("failed")
         self._held_back = Gauge(
             "hsm_kms_held_back_deletions",
-            "KMS keys whose deletion date has come and that are kept, since it is not certain that their waiting period has passed.",
+            "KMS keys whose date, or whose material's, has come and that are kept, since it is not certain that the time has passed.",
             registry=registry,
         )
         self._doubts = Counter(
@@ -193,6 +196,7 @@ class Metrics:
     def deletions(self, deletions: Deletions) -> None:
         """Count what a run of the deleter did."""
         self._deleted.inc(len(deletions.deleted))
+        self._expired.inc(len(deletions.expired))
         self._destroyed.inc(len(deletions.destroyed))
         self._not_destroyed.inc(len(deletions.failed))
         self._held_back.set(len(deletions.held_back))

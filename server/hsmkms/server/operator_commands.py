@@ -1,4 +1,4 @@
-"""What operators run: `serve`, `token init`, `token info`, `audit verify`.
+"""What operators run: `serve`, `token init`, `token info`, `token probe`, `audit verify`.
 
 The service and everything that knows PKCS#11 are imported inside the commands, so that the command line starts quickly and a client's
 machine loads neither.
@@ -86,6 +86,41 @@ def add_commands(commands: Commands) -> None:
     )
     info.add_argument("--output", choices=("table", "json"), default="table", help="form of the answer (default table)")
     info.set_defaults(run=_token_info)
+
+    probe = verbs.add_parser(
+        "probe",
+        help="see what any token can do, before there is a configuration",
+        description=(
+            "Log in to a token once, try with session objects what the service needs of it, and show which features of the KMS "
+            "that gives, what is missing, and why. Needs no configuration and no service. Nothing on the token changes: the session is "
+            "read-only, if the token has such. A PIN that the token refuses is not tried again."
+        ),
+        epilog=(
+            "example: hsm-kms token probe --module /usr/lib/softhsm/libsofthsm2.so --token-label hsm-kms "
+            "--environment SOFTHSM2_CONF=/etc/hsm-kms/softhsm.conf"
+        ),
+    )
+    probe.add_argument("--module", required=True, type=Path, metavar="PATH", help="the PKCS#11 module")
+    probe.add_argument("--token-label", metavar="LABEL", help="the token's label; needed where there are several")
+    probe.add_argument("--serial", default="", help="the token's serial number, where two tokens have that label")
+    probe.add_argument(
+        "--pin-file",
+        type=Path,
+        metavar="PATH",
+        help="file that holds the user's PIN; without it you are asked for the PIN (on a terminal)",
+    )
+    probe.add_argument(
+        "--environment",
+        action="append",
+        default=[],
+        type=_variable,
+        metavar="NAME=VALUE",
+        help="a variable that the module reads from its environment; may be given several times",
+    )
+    probe.add_argument(
+        "--output", choices=("table", "json"), default="table", help="form of the answer (default table)"
+    )
+    probe.set_defaults(run=_token_probe)
 
     catalog_commands.add_commands(commands, _add_config)
     credentials_commands.add_commands(commands, _add_config)
@@ -211,6 +246,38 @@ def _token_info(arguments: argparse.Namespace) -> int:
             raise CommandFailed("token info needs either --config, or --module, --label and --pin-file", ExitCode.USAGE)
         text = operator_token.describe_token(token, as_json=arguments.output == "json")
     except (ConfigError, StartError) as error:
+        raise _failed(error) from error
+    sys.stdout.write(text)
+    return 0
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _token_probe(arguments: argparse.Namespace) -> int:
+    from hsmkms.server import operator_token
+
+    def ask_pin(label: str) -> str:
+        if arguments.pin_file is not None:
+            return operator_token.read_pin(arguments.pin_file)
+        if not sys.stdin.isatty():
+            raise StartError(f"the PIN of token {label!r} is needed: give --pin-file, or run this on a terminal")
+        return getpass.getpass(f"PIN of token {label!r}: ")
+
+    try:
+        text = operator_token.probe_token(
+            arguments.module,
+            arguments.token_label,
+            arguments.serial,
+            ask_pin,
+            dict(arguments.environment),
+            as_json=arguments.output == "json",
+        )
+    except StartError as error:
         raise _failed(error) from error
     sys.stdout.write(text)
     return 0

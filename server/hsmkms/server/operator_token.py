@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.commands import KeyRef
 from hsmkms.core.errors import KmsError
+from hsmkms.core.features import TokenFeatures
 from hsmkms.core.model import BackingKeyState
 from hsmkms.core.service_keys import deployment_label
+from hsmkms.core.startup import TokenDescription
 from hsmkms.core.token_objects import TokenObject
+from hsmkms.server import token_report
 from hsmkms.server.catalog import CatalogError, open_catalog
 from hsmkms.server.config import Config, ConfigError, Token
 from hsmkms.server.metrics import Metrics
@@ -26,6 +31,9 @@ from hsmkms.server.token.pool import TokenPool
 from hsmkms.server.token.port import WorkerToken
 from hsmkms.server.token.process import WorkerStartError
 from hsmkms.server.token.settings import pool_settings, suite_of, worker_settings
+
+if TYPE_CHECKING:
+    from hsmkms.hsm.operator import CapabilityRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,10 @@ async def audit_macs(config: Config, digests: Sequence[bytes]) -> AnchorMacs:
             stack.push_async_callback(pool.close)
             description = await pool.start()
             token = WorkerToken(
-                pool, suite_of(description), deployment_label(catalog.deployment_id), seals_directly=False
+                pool,
+                suite_of(description, config.token.suite),
+                deployment_label(catalog.deployment_id),
+                TokenFeatures.from_capabilities(description.capabilities),
             )
             key = KeyRef(known.cka_id, known.suite, known.canary)
             macs = {digest: await service_mac(token, key, digest) for digest in digests}
@@ -92,7 +103,7 @@ def init_token(module: str, label: str, so_pin: str, user_pin: str) -> str:
 
 
 def survey_token(token: Token, suites: Mapping[bytes, Suite]) -> Sequence[TokenObject]:
-    """Return every backing key on the configured token. For the command line's own process: it loads the module.
+    """Return every key of whatever kind on the configured token. For the command line's own process: it loads the module.
 
     Args:
         token: The configuration.
@@ -105,7 +116,8 @@ def survey_token(token: Token, suites: Mapping[bytes, Suite]) -> Sequence[TokenO
 
     os.environ.update(token.environment)
     try:
-        return operator.survey_token(worker_settings(token), suites)
+        preferred = None if token.suite is None else Suite(token.suite)
+        return operator.survey_token(worker_settings(token), suites, preferred)
     except operator.StartError as error:
         raise StartError(error.detail) from error
 
@@ -123,8 +135,70 @@ def describe_token(token: Token, *, as_json: bool) -> str:
         description = operator.describe_token(worker_settings(token))
     except operator.StartError as error:
         raise StartError(error.detail) from error
+    backing_keys = ("backing keys", str(len(description.cka_ids)))
+    return _shown(description, operator.capability_rows(description), (backing_keys,), as_json=as_json)
+
+
+def read_pin(path: Path) -> str:
+    """Return the PIN in a file.
+
+    Raises:
+        StartError: the file cannot be used, or others can read it; the text says what to change.
+    """
+    from hsmkms.hsm import operator
+
+    try:
+        return operator.read_pin(str(path))
+    except operator.StartError as error:
+        raise StartError(error.detail) from error
+
+
+def probe_token(
+    module: Path,
+    label: str | None,
+    serial: str,
+    ask_pin: Callable[[str], str],
+    environment: Mapping[str, str],
+    *,
+    as_json: bool,
+) -> str:
+    """Return what a token can do that no configuration knows. For the command line's own process: it loads the module.
+
+    Args:
+        module: The PKCS#11 module.
+        label: The token's label, or None for the only token.
+        serial: Its serial number, or empty.
+        ask_pin: Returns the PIN of the token of that label.
+        environment: Variables for the module.
+        as_json: Whether to return JSON.
+
+    Raises:
+        StartError: the token cannot be used; the text says why.
+    """
+    from hsmkms.hsm import operator
+
+    def lock_file(label: str, serial: str) -> str:
+        return str(Token(module=module, label=label, serial=serial).lock_path())
+
+    os.environ.update(environment)
+    try:
+        description = operator.probe_token(str(module), label, serial, ask_pin, lock_file)
+    except operator.StartError as error:
+        raise StartError(error.detail) from error
+    return _shown(description, operator.capability_rows(description), (), as_json=as_json)
+
+
+def _shown(
+    description: TokenDescription,
+    capabilities: Sequence[CapabilityRow],
+    more: tuple[tuple[str, str], ...],
+    *,
+    as_json: bool,
+) -> str:
+    features = TokenFeatures.from_capabilities(description.capabilities)
     if as_json:
-        return json.dumps(json.loads(description.to_json()), indent=2) + "\n"
+        document = {**json.loads(description.to_json()), "kms": token_report.as_document(features)}
+        return json.dumps(document, indent=2) + "\n"
     facts = (
         ("module", description.module),
         ("library", description.library),
@@ -132,10 +206,7 @@ def describe_token(token: Token, *, as_json: bool) -> str:
         ("serial number", description.token_serial),
         ("model", f"{description.manufacturer} {description.model}".strip()),
         ("sessions", "no limit stated" if description.max_sessions is None else str(description.max_sessions)),
-        ("backing keys", str(len(description.cka_ids))),
+        *more,
     )
-    rows = [(row.name, row.found, row.purpose) for row in operator.capability_rows(description)]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [f"{name:<14} {value}" for name, value in facts] + [""]
-    lines += [f"{name:<{widths[0]}}  {found:<{widths[1]}}  {purpose}" for name, found, purpose in rows]
-    return "\n".join(lines) + "\n"
+    found = [(row.name, row.found, row.purpose) for row in capabilities]
+    return token_report.as_text(facts, found, features)

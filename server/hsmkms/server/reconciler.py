@@ -8,6 +8,9 @@ under the same CKA_ID *and* this deployment's label, and nothing else. It does s
 - is younger than `MAX_CREATION_AGE_S`, or has no object on the token. A service that runs finishes a creation in minutes; an old row
   with an object belongs to a catalog that was restored from a copy made in the middle of a creation, and its object may be in use.
 
+Imported material cannot be generated anew: of an import that was left behind, under the same three conditions, it destroys what the
+import may have made, by CKA_ID and label, and lets the key wait for its material again.
+
 It has no other way to destroy anything. Objects that the catalog does not know, other deployments' objects, service keys and backing
 keys that the token lacks are reported, and never touched. For one event loop.
 """
@@ -22,10 +25,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from hsmkms.core.ciphertext import Suite
 from hsmkms.core.creations import Creations
 from hsmkms.core.errors import ConflictException, KmsError
-from hsmkms.core.model import BackingKeyState
+from hsmkms.core.generation import Generator, generate_material
+from hsmkms.core.model import BackingKeyState, Origin
 from hsmkms.core.ports import Begun, Clock, Mutation
 from hsmkms.core.service_keys import deployment_label
 from hsmkms.server.catalog import Catalog
@@ -41,14 +44,14 @@ _MICROSECONDS: Final = 1_000_000
 _log = structlog.get_logger(__name__)
 
 
-class TokenAdmin(Protocol):
-    """What the reconciler needs of the token: it can look, and it can generate anew. It has no call that only destroys."""
+class TokenAdmin(Generator, Protocol):
+    """What the reconciler needs of the token, beside generating anew."""
 
     async def list_backing_keys(self) -> Sequence[tuple[bytes, bytes]]:
-        """Return CKA_ID and label of every backing key on the token, whoever made it."""
+        """Return CKA_ID and label of all key material on the token, whoever made it."""
 
-    async def generate_backing_key(self, cka_id: bytes, suite: Suite, /) -> bytes:
-        """Destroy what has that CKA_ID and this deployment's label, generate a backing key, and return its canary."""
+    async def destroy_backing_keys(self, cka_id: bytes, /) -> int:
+        """Destroy what has that CKA_ID and this deployment's label; for imports that were left behind only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Report:
     """What one run found; CKA_IDs, sorted, except where it says a count.
 
     Args:
-        finished: Creations that were finished.
+        finished: Creations that were finished, and imports that were abandoned.
         failed: Creations that could not be finished just now.
         stale: Creations that are too old to be finished over an object that is on the token: for the operator to judge.
         unknown: This deployment's objects that the catalog does not know, or has as Destroyed.
@@ -175,8 +178,11 @@ class Reconciler:
 
     async def _finish(self, begun: Begun, older_than_us: int) -> None:
         begun = await self._catalog.take_up_creation(begun, older_than_us)
-        suite = begun.key.backing_keys[begun.version].suite
-        canary = await self._token.generate_backing_key(begun.key.cka_id(begun.version), suite)
+        if begun.key.origin is Origin.EXTERNAL:
+            await self._token.destroy_backing_keys(begun.key.cka_id(begun.version))
+            await self._catalog.changes.abandon_import(begun)
+            return
+        canary = await generate_material(self._token, begun.key, begun.version)
         mutation = Mutation(begun.key.scope, "hsm-kms:reconciler", "Reconcile", None, b"")
         await self._catalog.changes.finish_backing_key(mutation, begun, canary, b"")
 

@@ -21,6 +21,8 @@ SERVICE_KEY: Final = "service"
 """Purpose of the service key that health and pagination markers, grant tokens and the like use."""
 AUDIT_KEY: Final = "audit"
 """Purpose of the service key that anchors the audit log."""
+IMPORT_KEY: Final = "import"
+"""Purpose of the service key that the private keys in import tokens are wrapped under."""
 CREDENTIALS_KEY: Final = "credentials"
 """Purpose of the service key that the secrets of access keys are sealed under; made with the first access key."""
 SERVICE_KEY_WAIT_S: Final = 150.0

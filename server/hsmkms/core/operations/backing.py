@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from hsmkms.core import aws_json
 from hsmkms.core.ciphertext import key_material_id
+from hsmkms.core.generation import generate_material
 from hsmkms.core.model import BackingKey, BackingKeyState, KeyState, KmsKey
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.ports import Begun, Mutation
@@ -25,7 +26,7 @@ async def generate(
 ) -> Response:
     """Generate a backing key in the order that survives being killed at any point.
 
-    The row is written as Creating with the CKA_ID; the token generates; the canary proves the key; the row becomes Active, and the
+    The row is written as Creating with the CKA_ID; the token generates; the canary proves the material; the row becomes Active, and the
     key Enabled, together with the answer that the idempotency key repeats. What dies in between is finished by the reconciler, or by
     the same idempotency key.
 
@@ -44,10 +45,8 @@ async def generate(
         return aws_json.decode(kind, json.loads(begun.answer))
     if begun.finished:
         return answer(begun.key)
-    cka_id = begun.key.cka_id(begun.version)
     with environment.creations.creating(begun):
-        suite = begun.key.backing_keys[begun.version].suite
-        canary = await environment.token.generate_backing_key(cka_id, suite)
+        canary = await generate_material(environment.token, begun.key, begun.version)
         response = answer(_finished(begun, canary, environment.clock.now_us()))
         document = json.dumps(aws_json.encode(response)).encode()
         await environment.changes.finish_backing_key(change, begun, canary, document)

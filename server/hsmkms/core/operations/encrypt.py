@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
-from hsmkms.core.ciphertext import derivation_digest, parse, sealed_digest
+from hsmkms.core.ciphertext import Ciphertext, derivation_digest, parse, sealed_digest
 from hsmkms.core.commands import Decrypt, Encrypt, Verify
 from hsmkms.core.context import canonical
+from hsmkms.core.material_commands import DecryptRsa, EncryptRsa, VerifyRsa
 from hsmkms.core.messages import DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse
 from hsmkms.core.model import EncryptionAlgorithm
 from hsmkms.core.operations.environment import Environment
-from hsmkms.core.operations.identify import reference
+from hsmkms.core.operations.identify import NamedKey, current_backing_key, pair_reference, reference, resolve
 from hsmkms.core.operations.judge import (
     Side,
     algorithm_or_default,
     authorise,
     null_member,
+    refuse_context,
     refuse_dry_run,
     require_algorithm,
     require_state,
     require_usage,
 )
 from hsmkms.core.operations.open import backing_key_of, key_to_open, require_named_key, required_blob
-from hsmkms.core.operations.seal import sealing_key
+from hsmkms.core.operations.rsa import is_rsa, require_modulus_length, require_room
+from hsmkms.core.operations.seal import Sealing
 from hsmkms.core.operations.usage import note_use
 from hsmkms.core.ports import Call
+from hsmkms.core.specs import OAEP
 
+_ENCRYPT = "kms:Encrypt"
 _DECRYPT = "kms:Decrypt"
 
 
 async def encrypt(environment: Environment, call: Call, request: EncryptRequest) -> EncryptResponse:
-    """Encrypt 1 to 4,096 bytes under a key.
+    """Encrypt under a key: 1 to 4,096 bytes under a symmetric one, under an RSA key what its modulus has room for.
 
     Raises:
         DryRunOperationException: DryRun is set, and all was well.
         KmsError: any other refusal.
     """
-    algorithm = algorithm_or_default(request.encryption_algorithm)
-    sealing = sealing_key(
-        environment, call, "kms:Encrypt", request.key_id, request.encryption_context, request.grant_tokens, algorithm
-    )
-    refuse_dry_run(request.dry_run)
+    assert request.key_id is not None, "its constraint says that it is required"
     assert request.plaintext is not None, "its constraint says that it is required"
-    header = sealing.header(environment, len(request.plaintext))
-    body = await environment.token.encrypt(call, Encrypt(sealing.reference, header, sealing.context, request.plaintext))
-    note_use(environment, call, "Encrypt", sealing.target.key)
-    return EncryptResponse(header + body, sealing.target.arn, algorithm)
+    algorithm = algorithm_or_default(request.encryption_algorithm)
+    context = canonical(request.encryption_context)
+    target = resolve(environment, call, request.key_id, _ENCRYPT)
+    authorise(environment, call, _ENCRYPT, target, Side(request.encryption_context, algorithm, request.grant_tokens))
+    require_state(target, "Encrypt")
+    require_usage(target)
+    require_algorithm(environment, target, algorithm)
+    refuse_context(target, "EncryptionContext", request.encryption_context)
+    if is_rsa(target):
+        require_room(target, algorithm, len(request.plaintext))
+        refuse_dry_run(request.dry_run)
+        blob = await environment.token.encrypt_rsa(
+            call, EncryptRsa(pair_reference(target), OAEP[algorithm], request.plaintext)
+        )
+    else:
+        refuse_dry_run(request.dry_run)
+        sealing = Sealing(target, current_backing_key(target), context)
+        header = sealing.header(environment, len(request.plaintext))
+        command = Encrypt(sealing.reference, header, sealing.context, request.plaintext)
+        blob = header + await environment.token.encrypt(call, command)
+    note_use(environment, call, "Encrypt", target.key)
+    return EncryptResponse(blob, target.arn, algorithm)
 
 
 async def decrypt(environment: Environment, call: Call, request: DecryptRequest) -> DecryptResponse:
-    """Decrypt a ciphertext.
+    """Decrypt a ciphertext; of one that GenerateDataKeyPair made, the plaintext is the private key, DER PKCS#8.
 
     Raises:
         InvalidCiphertextException: the ciphertext or its context is wrong.
@@ -69,20 +88,53 @@ async def decrypt(environment: Environment, call: Call, request: DecryptRequest)
     require_named_key(ciphertext, target)
     require_state(target, "Decrypt")
     require_usage(target)
-    require_algorithm(target, algorithm)
-    if ciphertext is None:
+    require_algorithm(environment, target, algorithm)
+    refuse_context(target, "EncryptionContext", request.encryption_context)
+    if blob is None:
         refuse_dry_run(True)
         raise null_member("ciphertextBlob")
+    if ciphertext is None:
+        return await _decrypt_rsa(environment, call, request, blob, target, algorithm)
+    return await _decrypt_symmetric(environment, call, request, ciphertext, context, target)
 
+
+async def _decrypt_symmetric(
+    environment: Environment,
+    call: Call,
+    request: DecryptRequest,
+    ciphertext: Ciphertext,
+    context: bytes,
+    target: NamedKey,
+) -> DecryptResponse:
     opened = backing_key_of(target.key, ciphertext.header)
     header = ciphertext.header.to_bytes()
     digest = derivation_digest(header, context, sealed_digest(ciphertext.sealed))
     source = reference(target.key, opened)
     if request.dry_run:
-        await environment.token.verify(call, Verify(source, digest, ciphertext.wrapped))
+        await environment.token.verify(
+            call, Verify(source, digest, ciphertext.wrapped, ciphertext.header.mode, ciphertext.header.key_type)
+        )
         refuse_dry_run(request.dry_run)
     plaintext = await environment.token.decrypt(
         call, Decrypt(source, digest, header, ciphertext.wrapped, ciphertext.sealed)
     )
     note_use(environment, call, "Decrypt", target.key)
-    return DecryptResponse(target.arn, plaintext, algorithm, opened.material_id)
+    return DecryptResponse(target.arn, plaintext, EncryptionAlgorithm.SYMMETRIC_DEFAULT, opened.material_id)
+
+
+async def _decrypt_rsa(
+    environment: Environment,
+    call: Call,
+    request: DecryptRequest,
+    blob: bytes,
+    target: NamedKey,
+    algorithm: EncryptionAlgorithm,
+) -> DecryptResponse:
+    require_modulus_length(target, blob)
+    source = pair_reference(target)
+    if request.dry_run:
+        await environment.token.verify_rsa(call, VerifyRsa(source, OAEP[algorithm], blob))
+        refuse_dry_run(request.dry_run)
+    plaintext = await environment.token.decrypt_rsa(call, DecryptRsa(source, OAEP[algorithm], blob))
+    note_use(environment, call, "Decrypt", target.key)
+    return DecryptResponse(target.arn, plaintext, algorithm)

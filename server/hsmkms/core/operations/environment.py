@@ -73,6 +73,12 @@ def to_datetime(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+def to_microseconds(time: datetime) -> int:
+    """Return a time of a request, in UTC if it says nothing else, as the catalog has it."""
+    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
+
+
 def optional_datetime(microseconds: int | None) -> datetime | None:
     """Return a time of the catalog as a datetime in UTC, or None."""
     return None if microseconds is None else to_datetime(microseconds)

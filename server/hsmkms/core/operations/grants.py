@@ -19,8 +19,8 @@ from hsmkms.core.grants import (
     MAX_CONSTRAINT_BYTES,
     MAX_CONTEXT_PAIRS,
     MAX_CONTEXT_VALUE,
-    OPERATIONS_OF_SPEC,
     Retirement,
+    operations_on,
     require_principal,
     retirement,
 )
@@ -38,7 +38,7 @@ from hsmkms.core.messages import (
     RetireGrantRequest,
     RevokeGrantRequest,
 )
-from hsmkms.core.model import Grant, GrantOperation
+from hsmkms.core.model import Grant, GrantOperation, KeySpec
 from hsmkms.core.operations.environment import Environment, mutation, to_datetime
 from hsmkms.core.operations.identify import NamedKey, denied, named, resolve_key_only
 from hsmkms.core.operations.judge import Side, authorise, refuse_dry_run, require_state
@@ -289,12 +289,20 @@ def _require_possible(target: NamedKey, grant: Grant) -> None:
     Raises:
         ValidationException: it cannot; the text says what it can.
     """
-    possible = OPERATIONS_OF_SPEC[target.key.spec]
+    if target.key.spec is not KeySpec.SYMMETRIC_DEFAULT and (
+        grant.context_equals is not None or grant.context_subset is not None
+    ):
+        raise ValidationException(
+            f"A grant on {target.arn}, whose key spec is {target.key.spec}, has no encryption context to constrain: "
+            "leave Constraints out."
+        )
+    possible = operations_on(target.key.usage, target.key.spec)
     impossible = [str(operation) for operation in grant.operations if operation not in possible]
     if impossible:
         allowed = ", ".join(operation for operation in GrantOperation if operation in possible)
         raise ValidationException(
-            f"A grant on {target.arn}, whose key spec is {target.key.spec}, cannot allow {', '.join(impossible)}; "
+            f"A grant on {target.arn}, whose key spec is {target.key.spec} and key usage {target.key.usage}, "
+            f"cannot allow {', '.join(impossible)}; "
             f"it can allow {allowed}."
         )
 

@@ -6,13 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from hsmkms.core import expiry
 from hsmkms.core.arns import alias_arn, key_arn, parse_arn
 from hsmkms.core.commands import KeyRef
 from hsmkms.core.errors import AccessDeniedException, KMSInvalidStateException, NotFoundException
+from hsmkms.core.material_commands import KeyPairRef, MacKeyRef
 from hsmkms.core.members import shown
-from hsmkms.core.model import BackingKey, KmsKey, Scope
+from hsmkms.core.model import BackingKey, KmsKey, Origin, Scope
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.ports import Call
+from hsmkms.core.specs import PAIR_USES, PAIRS
 
 _KEY_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 NO_SUCH_KEY_FOR_CIPHERTEXT: Final = (
@@ -43,9 +46,10 @@ class NamedKey:
 def named(
     environment: Environment, call: Call, key: KmsKey, alias: str = "", *, foreign_identifier: str = ""
 ) -> NamedKey:
-    """Return a key with its ARN, and note in the call's trail that the request touched it: the audit record lists it."""
+    """Return a key with its ARN, as it is now; and note in the call's trail that the request touched it: the audit record lists it."""
     arn = key_arn(environment.partition, key.scope, key.key_id)
     call.trail.touch(arn)
+    key = expiry.at(key, environment.clock.now_us()) if key.origin is Origin.EXTERNAL else key
     return NamedKey(key, arn, alias, foreign_identifier or arn)
 
 
@@ -160,6 +164,18 @@ def current_backing_key(target: NamedKey) -> BackingKey:
 def reference(key: KmsKey, backing_key: BackingKey) -> KeyRef:
     """Return how a command names a backing key."""
     return KeyRef(key.cka_id(backing_key.version), backing_key.suite, backing_key.canary)
+
+
+def pair_reference(target: NamedKey) -> KeyPairRef:
+    """Return how a command names the key pair of an asymmetric key."""
+    key, pair = target.key, current_backing_key(target)
+    return KeyPairRef(key.cka_id(pair.version), PAIRS[key.spec], PAIR_USES[key.usage], pair.canary)
+
+
+def mac_reference(target: NamedKey) -> MacKeyRef:
+    """Return how a command names the key of an HMAC key."""
+    mac_key = current_backing_key(target)
+    return MacKeyRef(target.key.cka_id(mac_key.version), mac_key.canary)
 
 
 def denied(call: Call, action: str, resource: str) -> AccessDeniedException:

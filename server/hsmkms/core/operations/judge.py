@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from hsmkms.core import key_states
+from hsmkms.core import key_states, specs
 from hsmkms.core.errors import (
     AccessDeniedException,
     DryRunOperationException,
     InvalidKeyUsageException,
     KmsError,
+    UnsupportedOperationException,
     ValidationException,
 )
-from hsmkms.core.messages import NO_CONTEXT
-from hsmkms.core.model import EncryptionAlgorithm, Grant, KeySpec, KeyUsage
+from hsmkms.core.features import NEVER
+from hsmkms.core.model import EncryptionAlgorithm, Grant, KeySpec, KeyUsage, Origin
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.operations.identify import NamedKey, denied
 from hsmkms.core.ports import AuthorisationRequest, Call
-
-ALGORITHMS_OF_SPEC: Final[Mapping[KeySpec, tuple[EncryptionAlgorithm, ...]]] = {
-    KeySpec.SYMMETRIC_DEFAULT: (EncryptionAlgorithm.SYMMETRIC_DEFAULT,),
-}
+from hsmkms.core.request_members import NO_CONTEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,33 +118,106 @@ def require_state(target: NamedKey, operation: str) -> None:
     key_states.require(operation, target.key.state, target.arn)
 
 
-def require_usage(target: NamedKey, error: KmsError | None = None) -> None:
-    """Do nothing if the key is one to encrypt and decrypt with.
+def require_usage(
+    target: NamedKey, usage: KeyUsage = KeyUsage.ENCRYPT_DECRYPT, *, error: KmsError | None = None
+) -> None:
+    """Do nothing if the key is for what it is to be used for.
 
     Args:
         target: The key.
+        usage: What it must be for.
         error: What to raise instead of the usual error.
 
     Raises:
         InvalidKeyUsageException: the key's usage is another.
     """
-    if target.key.usage is not KeyUsage.ENCRYPT_DECRYPT:
+    if target.key.usage is not usage:
         raise error or InvalidKeyUsageException(
             f"{target.arn} key usage is {target.key.usage} which is not valid for this operation; "
-            f"use a key whose usage is {KeyUsage.ENCRYPT_DECRYPT}."
+            f"use a key whose usage is {usage}."
         )
 
 
-def require_algorithm(target: NamedKey, algorithm: EncryptionAlgorithm) -> None:
-    """Do nothing if the key can be used with that algorithm.
+def require_algorithm(environment: Environment, target: NamedKey, algorithm: str) -> None:
+    """Do nothing if the key can be used with that algorithm, on this token.
+
+    Args:
+        environment: The ports.
+        target: The key, of the usage that the algorithm is for.
+        algorithm: An encryption, signing, MAC or key agreement algorithm.
 
     Raises:
         InvalidKeyUsageException: the key's spec does not have it; the text names those that it has.
+        UnsupportedOperationException: the token lacks what it needs; the text names that.
     """
-    possible = ALGORITHMS_OF_SPEC[target.key.spec]
-    if algorithm not in possible:
+    key, features = target.key, environment.token.features
+    possible = specs.possible_algorithms(key, features)
+    if algorithm in possible:
+        return
+    of_spec = specs.algorithms(key)
+    if algorithm in of_spec or algorithm in NEVER:
+        raise lacking(environment, f"Algorithm {algorithm}", algorithm, possible)
+    raise InvalidKeyUsageException(
+        f"Algorithm {algorithm} and key spec {key.spec} are incompatible: use {' or '.join(possible or of_spec)}."
+    )
+
+
+def require_symmetric(target: NamedKey, operation: str) -> None:
+    """Do nothing if the key, which is one to encrypt with, is a symmetric one.
+
+    Raises:
+        InvalidKeyUsageException: it is an asymmetric one.
+    """
+    if target.key.spec is not KeySpec.SYMMETRIC_DEFAULT:
         raise InvalidKeyUsageException(
-            f"Algorithm {algorithm} and key spec {target.key.spec} are incompatible: use {' or '.join(possible)}."
+            f"{target.arn} key spec is {target.key.spec} which is not valid for {operation}; "
+            f"use a key whose key spec is {KeySpec.SYMMETRIC_DEFAULT}."
+        )
+
+
+def require_origin(target: NamedKey, origin: Origin) -> None:
+    """Do nothing if the key's material comes from there.
+
+    Raises:
+        UnsupportedOperationException: it comes from elsewhere.
+    """
+    if target.key.origin is not origin:
+        raise UnsupportedOperationException(
+            f"{target.arn} origin is {target.key.origin} which is not valid for this operation."
+        )
+
+
+def lacking(environment: Environment, what: str, name: str, instead: Iterable[str]) -> UnsupportedOperationException:
+    """Return the error for what the token lacks.
+
+    Args:
+        environment: The ports.
+        what: What was asked for, for example `KeySpec SM2`.
+        name: The API's name of it, as `TokenFeatures.needs` has it.
+        instead: What can be used.
+    """
+    use = " or ".join(instead)
+    missing = specs.missing(environment.token.features, name)
+    return UnsupportedOperationException(
+        f"{what} is not possible with this token. Missing: {missing}." + (f" Use {use}." if use else "")
+    )
+
+
+def refuse_context(target: NamedKey, member: str, context: Mapping[str, str]) -> None:
+    """Do nothing if the key is symmetric, or there is no encryption context.
+
+    Args:
+        target: The key.
+        member: The member that holds the context, for the text: for example `EncryptionContext`.
+        context: The context.
+
+    Raises:
+        ValidationException: nothing can bind a ciphertext of an asymmetric key to a context.
+    """
+    if context and target.key.spec is not KeySpec.SYMMETRIC_DEFAULT:
+        raise ValidationException(
+            f"{target.arn} key spec is {target.key.spec}, whose ciphertexts have no encryption context: "
+            f"leave {member} out, or use a key whose key spec is {KeySpec.SYMMETRIC_DEFAULT}."
         )
 
 

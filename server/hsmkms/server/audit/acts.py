@@ -1,4 +1,4 @@
-"""Audit records of what the service does to keys of its own accord: deletion after the waiting period, rotation by date."""
+"""Audit records of what the service does to keys of its own accord: deletion, expiry of imported material, rotation by date."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ServiceActs:
         """Record an act on some keys.
 
         Args:
-            name: `DeleteKey` or `RotateKey`, as CloudTrail names them.
+            name: `DeleteKey`, `DeleteExpiredKeyMaterial` or `RotateKey`, as CloudTrail names them.
             keys: The keys.
         """
         for key in keys:

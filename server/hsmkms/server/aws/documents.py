@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn, TypeVar
 
-from hsmkms.core import messages
+from hsmkms.core import material_messages, messages
 from hsmkms.core.errors import UnsupportedOperationException
 from hsmkms.core.members import aws_name
 from hsmkms.server.aws.status import SerializationException
@@ -37,11 +37,9 @@ INAPPLICABLE: Final[Mapping[type, Mapping[str, str]]] = {
         "GranteeServicePrincipal": "no AWS service calls on anybody's behalf",
         "RetiringServicePrincipal": "no AWS service calls on anybody's behalf",
     },
-    messages.CreateKeyRequest: {
-        "CustomerMasterKeySpec": "it is deprecated, use KeySpec",
-        "XksKeyId": "there are no custom key stores",
-    },
     messages.DecryptRequest: {"Recipient": "no attested enclaves are known here"},
+    material_messages.DeriveSharedSecretRequest: {"Recipient": "no attested enclaves are known here"},
+    material_messages.GenerateDataKeyPairRequest: {"Recipient": "no attested enclaves are known here"},
     messages.GenerateDataKeyRequest: {"Recipient": "no attested enclaves are known here"},
     messages.GenerateRandomRequest: {"Recipient": "no attested enclaves are known here"},
     messages.GrantConstraintsMember: {"SourceArn": "no AWS service calls on anybody's behalf"},

@@ -78,6 +78,7 @@ class _Answer:
         content_type: Of the body.
         body: The body, maybe empty.
         close: Whether the connection ends with it.
+        retry_after_ms: How long to wait at the least before the request is sent again, in milliseconds, or None.
     """
 
     request_id: str
@@ -85,6 +86,7 @@ class _Answer:
     content_type: str
     body: bytes = field(repr=False)
     close: bool = False
+    retry_after_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,13 +280,17 @@ def _address(scope: _Scope) -> str:
 
 def _json_error(error: KmsError, request_id: str, *, close: bool = False) -> _Answer:
     status, document = error_answer(error)
-    return _Answer(request_id, status, JSON_TYPES[0], document, close)
+    # rounded up, and never 0: sent again within the same second, an equal request would be refused again
+    retry_after_ms = int(error.retry_delay_s * 1000) + 1 if error.retryable else None
+    return _Answer(request_id, status, JSON_TYPES[0], document, close, retry_after_ms)
 
 
 async def _send(answer: _Answer, send: _Send) -> None:
     headers = response_headers(answer.request_id, answer.content_type, len(answer.body))
     if answer.close:
         headers.append((b"connection", b"close"))
+    if answer.retry_after_ms is not None:
+        headers.append((b"x-amz-retry-after", b"%d" % answer.retry_after_ms))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 

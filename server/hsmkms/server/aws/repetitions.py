@@ -5,7 +5,7 @@ of one second apart: two CreateKey without parameters have one signature, and so
 DisableKey. Taken as repetitions, the second key would not be made and the third call would do nothing. But these SDKs send an unsigned
 `amz-sdk-invocation-id`, the same for every attempt of one call and another for each call. So a change that comes with a known signature
 and another invocation id is refused, retryably: the SDK signs it anew a little later. Whoever replays a request gains nothing by another
-id: the change is not made again in any case.
+id: the change is not made again in any case. The refusal says how long the second still lasts, by this clock.
 
 What this front has not seen, or has forgotten, is left to the idempotency key: the first answer is given again. For one event loop.
 """
@@ -21,7 +21,8 @@ from hsmkms.core.errors import ThrottlingException
 from hsmkms.server.aws.authenticator import Authenticated
 from hsmkms.server.aws.sigv4 import MAX_SKEW
 
-REMEMBERED_US: Final = int(2 * MAX_SKEW.total_seconds()) * 1_000_000
+_SECOND_US: Final = 1_000_000
+REMEMBERED_US: Final = int(2 * MAX_SKEW.total_seconds()) * _SECOND_US
 """A signature that was made 5 minutes ahead of this clock is good for ten."""
 MAX_REMEMBERED: Final = 65_536
 MAX_INVOCATION_ID: Final = 128
@@ -56,9 +57,11 @@ class Repetitions:
         invocation_id = (sender.invocation_id or "")[:MAX_INVOCATION_ID]
         seen = self._seen.setdefault(sender.idempotency_key, _Seen(invocation_id, now_us))
         if seen.invocation_id != invocation_id:
-            raise ThrottlingException(
+            error = ThrottlingException(
                 "The same request was signed twice within one second. Sign it anew and try again."
             )
+            error.retry_delay_s = (_SECOND_US - now_us % _SECOND_US) / _SECOND_US
+            raise error
 
     def _forget(self, now_us: int) -> None:
         while self._seen:

@@ -24,11 +24,11 @@ from hsmkms.core.ciphertext import (
     derivation_digest,
     mode_for_length,
     parse,
-    require_supported,
     sealed_digest,
 )
 from hsmkms.core.commands import Decrypt, Encrypt, KeyRef
 from hsmkms.core.errors import InvalidCiphertextException, KMSInternalException
+from hsmkms.core.features import TokenFeatures
 from hsmkms.core.model import BackingKeyState, Principal
 from hsmkms.core.service_keys import SERVICE_KEY_VERSION, ServiceKey
 
@@ -37,8 +37,8 @@ class SealingToken(Protocol):
     """What the token is needed for (`hsmkms.server.token.port.WorkerToken`)."""
 
     @property
-    def seals_directly(self) -> bool:
-        """Whether plaintexts may go in and out as objects."""
+    def features(self) -> TokenFeatures:
+        """What the token can do."""
 
     async def service_encrypt(self, command: Encrypt) -> bytes:
         """Return the body of the ciphertext."""
@@ -128,8 +128,8 @@ class SecretSealer:
 
     async def _seal(self, access_key: AccessKey, secret: bytes) -> bytes:
         key = self._require_key()
-        mode = mode_for_length(len(secret), direct=self._token.seals_directly)
-        require_supported(key.suite, mode)
+        features = self._token.features
+        mode = mode_for_length(len(secret), direct=features.seals_directly, padded=features.wraps_padded)
         key_uuid = key.cka_id[:KEY_UUID_BYTES]
         salt = secrets.token_bytes(SALT_BYTES)
         header = Header(key.suite, mode, key_uuid, SERVICE_KEY_VERSION, len(secret), salt).to_bytes()

@@ -26,6 +26,7 @@ from hsmkms.server.catalog import (
     deletion,
     heartbeats,
     idempotency,
+    imports,
     keys,
     migrate,
     rotation_schedule,
@@ -178,9 +179,35 @@ class Catalog:
         """Return at most `limit` CKA_IDs of backing keys that are Destroying."""
         return await self._database.read(lambda connection: deletion.destroying_cka_ids(connection, limit))
 
+    async def claim_destruction(self, cka_id: bytes) -> None:
+        """Claim the destruction of a backing key that is Destroying; the token is to be asked at once.
+
+        Raises:
+            ConflictException: it is not Destroying any more, or another process imports or destroys it.
+        """
+        await self.changes.claim_destruction(cka_id)
+
     async def finish_destruction(self, cka_id: bytes) -> None:
-        """Note that nothing of that CKA_ID is on the token any more."""
-        await self._database.change(lambda transaction: deletion.finish_destruction(transaction, cka_id))
+        """Note that nothing of that CKA_ID is on the token any more.
+
+        Raises:
+            ConflictException: another process has taken its destruction up.
+        """
+        await self.changes.finish_destruction(cka_id)
+
+    async def expired_material(self, now: int, limit: int) -> tuple[tuple[KmsKey, int], ...]:
+        """Return at most `limit` keys and versions of imported material whose time has come by that clock, in microseconds since 1970."""
+        return await self._database.read(lambda connection: imports.expired(connection, now, limit))
+
+    async def begin_expiry(self, key: KmsKey, version: int) -> None:
+        """Take imported material out of use whose time has really come: it is Destroying, and its key PendingImport.
+
+        Raises:
+            ConflictException: its time has not come, or that is in doubt; the detail says why.
+            NotFoundException: there is no such key or material.
+        """
+        partition = self.changes.partition
+        await self._database.change(lambda transaction: imports.begin_expiry(transaction, partition, key, version))
 
     async def record_uses(self, uses: Sequence[KeyUse]) -> None:
         """Keep the last uses of these keys."""

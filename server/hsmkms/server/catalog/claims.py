@@ -1,12 +1,13 @@
-"""Who is generating a backing key just now: at most one process works on a CKA_ID, whichever front or machine it is on.
+"""Who is making or destroying a backing key just now: at most one process works on a CKA_ID, whichever front or machine it is on.
 
 Generating a backing key destroys what an earlier attempt left under its CKA_ID. Two fronts that did so at once (the same idempotency
 key sent to both, a request and another front's reconciler, two fronts that start and need the same service key) could leave a catalog
 whose canary belongs to a destroyed object. So whoever begins a creation, or takes one up, claims it in the same transaction, and only
-the claimant can finish it.
+the claimant can finish it. Imported material can be destroyed and come back under the same CKA_ID: a late destruction by one front
+would hit what another has let in meanwhile. So whoever destroys claims, too, and nothing is imported before the claimant has finished.
 
-A claim is free again when its process has ended, as far as this machine can tell, or else after `CLAIM_S`: a generation is not started
-later than 30 s after its claim and is killed after 60 s (`server/token`), so that nothing of it can happen any more by then. On
+A claim is free again when its process has ended, as far as this machine can tell, or else after `CLAIM_S`: what is claimed is not
+started later than 30 s after its claim and is killed after 60 s (`server/token`), so that nothing of it can happen any more by then. On
 PostgreSQL the database's clock counts, so that the machines' clocks need not agree; on SQLite there is one machine.
 
 Functions on a transaction; they run in the database's writer thread. `new_claimant`, `end` and `is_gone` are safe for threads.
@@ -66,7 +67,7 @@ def is_gone(claimant: str) -> bool:
 
 
 def claim(transaction: Transaction, scope: Scope, cka_id: bytes) -> None:
-    """Claim a creation, or keep what was claimed before.
+    """Claim a creation or a destruction, or keep what was claimed before.
 
     Raises:
         KeyUnavailableException: another process holds it.
@@ -76,7 +77,7 @@ def claim(transaction: Transaction, scope: Scope, cka_id: bytes) -> None:
     if row is not None:
         is_held = row.claimant != transaction.claimant and abs(now - row.updated) <= CLAIM_S * _MICROSECONDS
         if is_held and not is_gone(row.claimant):
-            raise KeyUnavailableException("Another request is creating this key material. Try again.")
+            raise KeyUnavailableException("Another request is working on this key material. Try again.")
         release(transaction, cka_id)
     transaction.connection.execute(
         insert(claims).values(
@@ -92,18 +93,18 @@ def claim(transaction: Transaction, scope: Scope, cka_id: bytes) -> None:
 
 
 def require(transaction: Transaction, cka_id: bytes) -> None:
-    """Do nothing if this process may finish a creation.
+    """Do nothing if this process may finish a creation or a destruction.
 
     Raises:
         ConflictException: another process has taken it up since.
     """
     query = select(claims.c.claimant).where(claims.c.cka_id == cka_id)
     if transaction.connection.execute(query).scalar_one_or_none() != transaction.claimant:
-        raise ConflictException("Another request has taken up the creation of this key material.")
+        raise ConflictException("Another request has taken up this key material.")
 
 
 def release(transaction: Transaction, cka_id: bytes) -> None:
-    """Forget the claim of a creation that is finished."""
+    """Forget the claim of what is finished."""
     transaction.connection.execute(delete(claims).where(claims.c.cka_id == cka_id))
 
 

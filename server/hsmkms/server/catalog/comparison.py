@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from hsmkms.core.ciphertext import Suite
-from hsmkms.core.model import BackingKeyState
+from hsmkms.core.model import BackingKeyState, KeySpec, KeyUsage
 from hsmkms.core.service_keys import deployment_label
 from hsmkms.core.token_objects import TokenObject
 from hsmkms.server.catalog import rows, schema
@@ -29,12 +29,16 @@ class Entry:
 
     Args:
         name: `KEY-ID version N`, or `service key PURPOSE`.
-        suite: Its derivation.
+        spec: The spec of the KMS key; a service key is symmetric.
+        usage: The usage of the KMS key.
+        suite: Its derivation; NONE for key pairs and HMAC keys.
         state: Its state.
         canary: Its canary, empty while Creating.
     """
 
     name: str
+    spec: KeySpec
+    usage: KeyUsage
     suite: Suite
     state: BackingKeyState
     canary: bytes
@@ -114,18 +118,30 @@ def read_contents(url: str) -> Contents:
 
 
 def _entries(connection: Connection) -> dict[bytes, Entry]:
-    table, own = schema.backing_keys, schema.service_keys
+    table, of, own = schema.backing_keys, schema.keys, schema.service_keys
+    columns = (table.c.cka_id, table.c.key_id, table.c.version, table.c.suite, table.c.state, table.c.canary)
     entries = {
         row.cka_id: Entry(
-            f"{row.key_id} version {row.version}", Suite(row.suite), BackingKeyState(row.state), row.canary
+            f"{row.key_id} version {row.version}",
+            KeySpec(row.spec),
+            KeyUsage(row.usage),
+            Suite(row.suite),
+            BackingKeyState(row.state),
+            row.canary,
         )
         for row in connection.execute(
-            select(table.c.cka_id, table.c.key_id, table.c.version, table.c.suite, table.c.state, table.c.canary)
+            select(*columns, of.c.spec, of.c.usage).join_from(table, of, table.c.key_id == of.c.key_id)
         )
     }
     for row in connection.execute(select(own.c.cka_id, own.c.purpose, own.c.suite, own.c.state, own.c.canary)):
-        name = f"service key {row.purpose}"
-        entries[row.cka_id] = Entry(name, Suite(row.suite), BackingKeyState(row.state), row.canary)
+        entries[row.cka_id] = Entry(
+            f"service key {row.purpose}",
+            KeySpec.SYMMETRIC_DEFAULT,
+            KeyUsage.ENCRYPT_DECRYPT,
+            Suite(row.suite),
+            BackingKeyState(row.state),
+            row.canary,
+        )
     return entries
 
 
@@ -150,7 +166,7 @@ def compare(before: Contents, objects: Sequence[TokenObject], after: Contents) -
             creating += 1
         elif item.fault:
             findings.append(Finding("unfit", item.cka_id.hex(), f"{entry.name}: {item.fault}"))
-        elif item.canary != entry.canary:
+        elif (item.spec, item.usage, item.canary) != (entry.spec, entry.usage, entry.canary):
             findings.append(Finding("damaged", item.cka_id.hex(), f"{entry.name} is not the key that made its canary"))
         else:
             well += 1

@@ -4,23 +4,25 @@ Enabled or Disabled → `schedule` → PendingDeletion → `cancel` → Disabled
 
 1. `begin_destruction`: the key, its aliases and its grants become tombstones, so that nobody finds them any more, and its backing keys
    Destroying.
-2. The token destroys what has their CKA_IDs and this deployment's label (`server.deleter`).
-3. `finish_destruction`: the backing keys become Destroyed. Their rows stay, so that their CKA_IDs are never taken for unknown ones.
+2. `claim_destruction`, for each backing key: nobody else destroys it, or imports anything in its place, until 4.
+3. The token destroys what has their CKA_IDs and this deployment's label (`server.deleter`).
+4. `finish_destruction`: the backing keys become Destroyed. Their rows stay, so that their CKA_IDs are never taken for unknown ones.
 
-Whoever is killed after 1 or 2 is followed by another who finds the rows that are Destroying and repeats 2 and 3; both can be repeated.
+Whoever is killed after 1, 2 or 3 is followed by another who finds the rows that are Destroying and repeats the rest; all of it can be
+repeated.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, and_, delete, select, update
 
 from hsmkms.core import key_states
 from hsmkms.core.arns import key_arn
-from hsmkms.core.errors import ConflictException
-from hsmkms.core.model import BackingKeyState, KeyState, KmsKey, Scope
-from hsmkms.server.catalog import heartbeats, keys, rows, schema
+from hsmkms.core.errors import ConflictException, KeyUnavailableException
+from hsmkms.core.model import BackingKeyState, KeyState, KmsKey, Origin, Scope
+from hsmkms.server.catalog import claims, heartbeats, keys, rows, schema
 from hsmkms.server.catalog.database import Transaction
 
 CREATION_REST_US: Final = 60 * 60 * 1_000_000
@@ -48,7 +50,7 @@ def schedule(transaction: Transaction, partition: str, key: KmsKey, deletion_dat
 
 
 def cancel(transaction: Transaction, partition: str, key: KmsKey) -> None:
-    """Make a key that is PendingDeletion Disabled.
+    """Make a key that is PendingDeletion Disabled, or PendingImport if its material was deleted meanwhile.
 
     Raises:
         KMSInvalidStateException: the key is not pending deletion.
@@ -56,11 +58,12 @@ def cancel(transaction: Transaction, partition: str, key: KmsKey) -> None:
     """
     key = keys.require_key(transaction, partition, key.scope, key.key_id)
     key_states.require("CancelKeyDeletion", key.state, key_arn(partition, key.scope, key.key_id))
+    lacks_material = key.origin is Origin.EXTERNAL and key.current is None
     keys.touch(
         transaction,
         key,
         updated=transaction.now,
-        state=KeyState.DISABLED,
+        state=KeyState.PENDING_IMPORT if lacks_material else KeyState.DISABLED,
         deletion_date=None,
         pending_window_days=None,
         pending_since=None,
@@ -93,7 +96,8 @@ def begin_destruction(transaction: Transaction, partition: str, scope: Scope, ke
     key_states.require("CancelKeyDeletion", key.state, arn)
     table = schema.keys
     since = transaction.connection.execute(select(table.c.pending_since).where(table.c.key_id == key_id)).scalar_one()
-    why_not = heartbeats.why_not_passed(transaction, key.deletion_date, key.pending_window_days, since)
+    window_us = None if key.pending_window_days is None else key.pending_window_days * keys.DAY_US
+    why_not = heartbeats.why_not_passed(transaction, key.deletion_date, window_us, since)
     why_not = why_not or _why_creating(transaction, key)
     if why_not:
         raise ConflictException(f"{arn} cannot be deleted yet.", detail=why_not)
@@ -143,11 +147,55 @@ def destroying_cka_ids(connection: Connection, limit: int) -> tuple[bytes, ...]:
     return tuple(connection.execute(query.limit(limit)).scalars())
 
 
-def finish_destruction(transaction: Transaction, cka_id: bytes) -> None:
-    """Make a backing key that is Destroying Destroyed; a second time does nothing."""
+def claim_destruction(transaction: Transaction, cka_id: bytes) -> None:
+    """Claim the destruction of a backing key on the token; the token is to be asked at once (`claims`).
+
+    Raises:
+        ConflictException: it is not Destroying any more, or another process imports or destroys it.
+    """
+    scope = _destroying(transaction.connection, cka_id)
+    if scope is None:
+        raise ConflictException("This key material is not to be destroyed any more.")
+    try:
+        claims.claim(transaction, scope, cka_id)
+    except KeyUnavailableException as error:
+        raise ConflictException(error.message) from error
+
+
+def _destroying(connection: Connection, cka_id: bytes) -> Scope | None:
+    """Return the scope of a backing key that is Destroying, or None if it is not."""
     table = schema.backing_keys
-    transaction.connection.execute(
-        update(table)
-        .where(table.c.cka_id == cka_id, table.c.state == BackingKeyState.DESTROYING)
-        .values(state=BackingKeyState.DESTROYED, sequence=transaction.sequence, updated=transaction.now)
+    query = select(table.c.account, table.c.region).where(
+        table.c.cka_id == cka_id, table.c.state == BackingKeyState.DESTROYING
     )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Scope(row.account, row.region)
+
+
+def finish_destruction(transaction: Transaction, cka_id: bytes) -> None:
+    """Make a backing key that is Destroying Destroyed, or PendingImport if only its material goes; a second time does nothing.
+
+    Raises:
+        ConflictException: another process has taken it up.
+    """
+    if _destroying(transaction.connection, cka_id) is None:
+        return
+    claims.require(transaction, cka_id)
+    claims.release(transaction, cka_id)
+    table = schema.backing_keys
+    is_kept = select(schema.keys.c.key_id).where(
+        schema.keys.c.key_id == table.c.key_id, schema.keys.c.deleted.is_(None)
+    )
+    destroying = and_(table.c.cka_id == cka_id, table.c.state == BackingKeyState.DESTROYING)
+    changed = {"sequence": transaction.sequence, "updated": transaction.now}
+    kept = transaction.connection.execute(
+        update(table)
+        .where(destroying, table.c.origin == Origin.EXTERNAL, is_kept.exists())
+        .values(state=BackingKeyState.PENDING_IMPORT, **changed)
+        .returning(table.c.key_id)
+    ).scalars()
+    for key_id in kept.all():
+        transaction.connection.execute(
+            update(schema.keys).where(schema.keys.c.key_id == key_id).values(sequence=transaction.sequence)
+        )
+    transaction.connection.execute(update(table).where(destroying).values(state=BackingKeyState.DESTROYED, **changed))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row, extract, func, insert, select, update
 
-from hsmkms.core.model import KeyState
+from hsmkms.core.model import BackingKeyState, KeyState
 from hsmkms.server.catalog import schema
 from hsmkms.server.catalog.database import Transaction
 from hsmkms.server.catalog.keys import DAY_US
@@ -128,30 +128,28 @@ def _doubts(local_us: int, database_us: int, beaten: int, since: Since | None) -
     return tuple(doubts)
 
 
-def why_not_passed(
-    transaction: Transaction, deletion_date: int | None, window_days: int | None, since: int | None
-) -> str:
+def why_not_passed(transaction: Transaction, date: int | None, window_us: int | None, since: int | None) -> str:
     """Return why a waiting period cannot be said to have passed, or nothing.
 
     Args:
         transaction: The transaction; its `now` is the front's clock.
-        deletion_date: When it ends by the clock.
-        window_days: Its length.
+        date: When it ends by the clock, in microseconds since 1970.
+        window_us: Its length in microseconds.
         since: What `observed` was at the first heartbeat in it, or None.
     """
     database_us = _database_us(transaction)
     row = _read(transaction)
-    if deletion_date is None or window_days is None or since is None or row is None:
+    if date is None or window_us is None or since is None or row is None:
         return "its waiting period has not been observed"
     if abs(database_us - transaction.now) > TOLERANCE_US:
         return "this machine's clock and the database's differ"
-    if min(database_us, transaction.now) < deletion_date:
-        return "its deletion date has not come"
+    if min(database_us, transaction.now) < date:
+        return "its date has not come"
     if not -TOLERANCE_US <= database_us - row.beaten <= FRESH_US:
         return "the last heartbeat is not fresh"
     if not _is_settled(row.observed, row.doubted):
         return "a clock was in doubt lately"
-    if row.observed - since < window_days * DAY_US + MARGIN_US:
+    if row.observed - since < window_us + MARGIN_US:
         return "its waiting period has not passed in observed time"
     return ""
 
@@ -171,6 +169,16 @@ def _begin_waiting_periods(transaction: Transaction, observed: int) -> None:
             table.c.state == KeyState.PENDING_DELETION,
         )
         .values(pending_since=observed)
+    )
+    imported = schema.backing_keys
+    transaction.connection.execute(
+        update(imported)
+        .where(
+            imported.c.expiry.is_not(None),
+            imported.c.observed_since.is_(None),
+            imported.c.state == BackingKeyState.ACTIVE,
+        )
+        .values(observed_since=observed)
     )
 
 

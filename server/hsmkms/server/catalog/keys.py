@@ -9,7 +9,7 @@ from sqlalchemy import and_, delete, insert, update
 
 from hsmkms.core import key_states
 from hsmkms.core.arns import key_arn
-from hsmkms.core.ciphertext import CANARY_BYTES, Suite, key_material_id
+from hsmkms.core.ciphertext import Suite, key_material_id
 from hsmkms.core.errors import (
     ConflictException,
     KeyUnavailableException,
@@ -20,6 +20,8 @@ from hsmkms.core.errors import (
 )
 from hsmkms.core.model import BackingKey, BackingKeyState, KeyState, KmsKey, RotationType, Scope
 from hsmkms.core.ports import Begun
+from hsmkms.core.specs import is_canary_of
+from hsmkms.core.token_objects import TokenObject
 from hsmkms.server.catalog import claims, rows, schema
 from hsmkms.server.catalog.database import Transaction
 
@@ -45,6 +47,20 @@ def begin_key(transaction: Transaction, key: KmsKey, token: str) -> Begun:
     first = key.backing_keys.get(FIRST_VERSION)
     if key.state is not KeyState.CREATING or first is None or first.state is not BackingKeyState.CREATING:
         raise KMSInternalException(detail="a key is begun as Creating, with backing key 1 as Creating")
+    _insert_key(transaction, key)
+    insert_backing_key(transaction, key, FIRST_VERSION, first.suite, None, token)
+    claims.claim(transaction, key.scope, key.cka_id(FIRST_VERSION))
+    return Begun(reread(transaction, key), FIRST_VERSION)
+
+
+def create_key_without_material(transaction: Transaction, key: KmsKey) -> None:
+    """Write a key whose material will be imported, and its tags."""
+    if key.state is not KeyState.PENDING_IMPORT or key.backing_keys:
+        raise KMSInternalException(detail="a key without material is PendingImport")
+    _insert_key(transaction, key)
+
+
+def _insert_key(transaction: Transaction, key: KmsKey) -> None:
     common = _row(transaction, key.scope, key.created) | {"key_id": key.key_id}
     transaction.connection.execute(
         insert(schema.keys).values(
@@ -71,13 +87,10 @@ def begin_key(transaction: Transaction, key: KmsKey, token: str) -> Begun:
     for tag in key.tags:
         tag_row = common | {"tag_key": tag.tag_key, "tag_value": tag.tag_value}
         transaction.connection.execute(insert(schema.tags).values(tag_row))
-    _insert_backing_key(transaction, key, FIRST_VERSION, first.suite, None, token)
-    claims.claim(transaction, key.scope, key.cka_id(FIRST_VERSION))
-    return Begun(_reread(transaction, key), FIRST_VERSION)
 
 
 def restore_key(
-    transaction: Transaction, partition: str, key: KmsKey, materials: Mapping[int, tuple[Suite, bytes]], token: str
+    transaction: Transaction, partition: str, key: KmsKey, materials: Mapping[int, TokenObject], token: str
 ) -> None:
     """Write a key whose backing keys were found on the token, as Disabled, with the newest of them as the current one.
 
@@ -85,15 +98,15 @@ def restore_key(
         transaction: The transaction.
         partition: The partition of ARNs.
         key: As for `begin_key`.
-        materials: Suite and canary of each version that was found, one at the least.
+        materials: What was found of each version, without faults and of the key's spec and usage; one at the least.
         token: Label and serial number of the token.
     """
     begin_key(transaction, key, token)
-    for version, (suite, canary) in sorted(materials.items()):
+    for version, item in sorted(materials.items()):
         if version != FIRST_VERSION:
-            _insert_backing_key(transaction, key, version, suite, RotationType.AUTOMATIC, token)
+            insert_backing_key(transaction, key, version, item.suite, RotationType.AUTOMATIC, token)
             claims.claim(transaction, key.scope, key.cka_id(version))
-        finish_backing_key(transaction, partition, Begun(key, version), canary)
+        finish_backing_key(transaction, partition, Begun(key, version), item.canary)
     if FIRST_VERSION not in materials:
         table = schema.backing_keys
         lost = and_(table.c.key_id == key.key_id, table.c.version == FIRST_VERSION)
@@ -128,10 +141,10 @@ def begin_rotation(
     if rotation_type is RotationType.AUTOMATIC:
         schedule = {"next_rotation": _date_after_due(key, arn, transaction.now)}
     version = max(key.backing_keys) + 1
-    _insert_backing_key(transaction, key, version, suite, rotation_type, token)
+    insert_backing_key(transaction, key, version, suite, rotation_type, token)
     claims.claim(transaction, key.scope, key.cka_id(version))
     touch(transaction, key, updated=transaction.now, **schedule)
-    return Begun(_reread(transaction, key), version)
+    return Begun(reread(transaction, key), version)
 
 
 def _date_after_due(key: KmsKey, arn: str, now: int) -> int:
@@ -157,10 +170,10 @@ def finish_backing_key(transaction: Transaction, partition: str, begun: Begun, c
         KMSInvalidStateException: it is Destroyed.
         NotFoundException: there is no such backing key.
     """
-    if len(canary) != CANARY_BYTES:
-        raise KMSInternalException(detail=f"a canary of {len(canary)} bytes")
     key = require_key(transaction, partition, begun.key.scope, begun.key.key_id)
-    backing_key = _require_backing_key(partition, key, begun.version)
+    if not is_canary_of(key.spec, canary):
+        raise KMSInternalException(detail=f"a canary of {len(canary)} bytes")
+    backing_key = require_backing_key(partition, key, begun.version)
     if backing_key.state is BackingKeyState.ACTIVE:
         if backing_key.canary == canary:
             return key
@@ -171,7 +184,7 @@ def finish_backing_key(transaction: Transaction, partition: str, begun: Begun, c
         raise KMSInvalidStateException(f"{key_arn(partition, key.scope, key.key_id)} is deleted.")
     claims.require(transaction, key.cka_id(begun.version))
     claims.release(transaction, key.cka_id(begun.version))
-    _update_backing_key(
+    update_backing_key(
         transaction,
         key,
         begun.version,
@@ -187,7 +200,7 @@ def finish_backing_key(transaction: Transaction, partition: str, begun: Begun, c
         current_version=max(begun.version, key.current_version),
         state=KeyState.ENABLED if key.state is KeyState.CREATING else key.state,
     )
-    return _reread(transaction, key)
+    return reread(transaction, key)
 
 
 def take_up_creation(transaction: Transaction, partition: str, begun: Begun, older_than_us: int) -> Begun:
@@ -198,7 +211,7 @@ def take_up_creation(transaction: Transaction, partition: str, begun: Begun, old
         NotFoundException: there is no such backing key.
     """
     key = require_key(transaction, partition, begun.key.scope, begun.key.key_id)
-    _require_backing_key(partition, key, begun.version)
+    require_backing_key(partition, key, begun.version)
     table = schema.backing_keys
     taken = transaction.connection.execute(
         update(table)
@@ -219,7 +232,7 @@ def take_up_creation(transaction: Transaction, partition: str, begun: Begun, old
     except KeyUnavailableException as error:
         raise ConflictException(error.message) from error
     touch(transaction, key)
-    return Begun(_reread(transaction, key), begun.version)
+    return Begun(reread(transaction, key), begun.version)
 
 
 def set_state(transaction: Transaction, partition: str, key: KmsKey, state: KeyState) -> None:
@@ -239,7 +252,12 @@ def set_state(transaction: Transaction, partition: str, key: KmsKey, state: KeyS
         touch(transaction, key, updated=transaction.now, state=state)
 
 
-def _require_backing_key(partition: str, key: KmsKey, version: int) -> BackingKey:
+def require_backing_key(partition: str, key: KmsKey, version: int) -> BackingKey:
+    """Return a key's backing key of that version.
+
+    Raises:
+        NotFoundException: there is none.
+    """
     backing_key = key.backing_keys.get(version)
     if backing_key is None:
         raise NotFoundException(
@@ -258,9 +276,10 @@ def _row(transaction: Transaction, scope: Scope, created: int) -> dict[str, Any]
     }
 
 
-def _insert_backing_key(
+def insert_backing_key(
     transaction: Transaction, key: KmsKey, version: int, suite: Suite, rotation_type: RotationType | None, token: str
 ) -> None:
+    """Write a backing key as Creating."""
     transaction.connection.execute(
         insert(schema.backing_keys).values(
             _row(transaction, key.scope, transaction.now)
@@ -277,12 +296,16 @@ def _insert_backing_key(
                 "canary": b"",
                 "rotation_type": rotation_type,
                 "rotated": None,
+                "description": None,
+                "imported": None,
+                "observed_since": None,
             }
         )
     )
 
 
-def _update_backing_key(transaction: Transaction, key: KmsKey, version: int, **values: Any) -> None:
+def update_backing_key(transaction: Transaction, key: KmsKey, version: int, **values: Any) -> None:
+    """Give a backing key these values."""
     table = schema.backing_keys
     transaction.connection.execute(
         update(table)
@@ -298,7 +321,8 @@ def touch(transaction: Transaction, key: KmsKey, **values: Any) -> None:
     )
 
 
-def _reread(transaction: Transaction, key: KmsKey) -> KmsKey:
+def reread(transaction: Transaction, key: KmsKey) -> KmsKey:
+    """Return a key as it is after what this transaction changed."""
     found = rows.read_key(transaction.connection, key.key_id)
     assert found is not None
     return found

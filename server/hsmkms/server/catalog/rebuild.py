@@ -1,8 +1,9 @@
 """A new catalog from what is on the token alone.
 
-The token knows which backing keys there are, their versions and whose deployment they are. It does not know accounts, states,
-descriptions, aliases, tags, policies or grants. So every key belongs to the configured account, has the default key policy, and is
-Disabled until an operator has judged it. Canaries are made anew by the keys themselves, and so are the key materials' ids.
+The token knows which keys there are, their kinds, usages and versions, and whose deployment they are. It does not know accounts, states,
+descriptions, aliases, tags, policies or grants, nor what was imported. So every key belongs to the configured account, has the default
+key policy and origin AWS_KMS, and is Disabled until an operator has judged it. Canaries are made anew by the keys themselves, and so are
+the key materials' ids.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ import psycopg
 from sqlalchemy import Connection, insert, inspect, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from hsmkms.core.ciphertext import KEY_UUID_BYTES, Suite
+from hsmkms.core.ciphertext import KEY_UUID_BYTES
 from hsmkms.core.model import (
     BackingKey,
     BackingKeyState,
     KeySpec,
     KeyState,
-    KeyUsage,
     KmsKey,
     MultiRegionKind,
     Origin,
@@ -50,13 +50,13 @@ class Found:
 
     Args:
         deployment_id: The deployment.
-        keys: Suite and canary of each backing key, by KMS key and version.
+        keys: The key materials, by KMS key and version; those of one key are of one spec and usage.
         service_keys: The service keys, by purpose.
         left_out: Objects of the deployment that cannot be taken, and why.
     """
 
     deployment_id: uuid.UUID
-    keys: dict[uuid.UUID, dict[int, tuple[Suite, bytes]]] = field(default_factory=dict)
+    keys: dict[uuid.UUID, dict[int, TokenObject]] = field(default_factory=dict)
     service_keys: dict[str, TokenObject] = field(default_factory=dict)
     left_out: list[tuple[TokenObject, str]] = field(default_factory=list)
 
@@ -80,7 +80,8 @@ def deployments(objects: Sequence[TokenObject]) -> dict[uuid.UUID, int]:
 def take_stock(objects: Sequence[TokenObject], deployment_id: uuid.UUID) -> Found:
     """Sort out what is on the token of one deployment.
 
-    Of several objects with one CKA_ID none is taken: any of them could be the wrong one.
+    Of several objects with one CKA_ID none is taken: any of them could be the wrong one. Nor is any of a key that has materials of several
+    kinds.
     """
     found = Found(deployment_id)
     own = [item for item in objects if item.label == deployment_label(deployment_id)]
@@ -94,13 +95,27 @@ def take_stock(objects: Sequence[TokenObject], deployment_id: uuid.UUID) -> Foun
             found.left_out.append((item, item.fault))
         elif times[item.cka_id] > 1:
             found.left_out.append((item, f"{times[item.cka_id]} objects have this CKA_ID"))
-        elif item.cka_id in purposes:
+        elif item.cka_id in purposes and item.spec is KeySpec.SYMMETRIC_DEFAULT:
             found.service_keys[purposes[item.cka_id]] = item
-        elif uuid.UUID(bytes=key_uuid).version != _RANDOM_UUID or version < 1:
+        elif not _is_of_kms_key(item, uuid.UUID(bytes=key_uuid), version):
             found.left_out.append((item, "neither a KMS key of this service nor a service key of this version"))
         else:
-            found.keys.setdefault(uuid.UUID(bytes=key_uuid), {})[version] = (item.suite, item.canary)
+            found.keys.setdefault(uuid.UUID(bytes=key_uuid), {})[version] = item
+    _leave_out_mixtures(found)
     return found
+
+
+def _is_of_kms_key(item: TokenObject, key_id: uuid.UUID, version: int) -> bool:
+    versions = version >= 1 if item.spec is KeySpec.SYMMETRIC_DEFAULT else version == keys.FIRST_VERSION
+    return versions and key_id.version == _RANDOM_UUID
+
+
+def _leave_out_mixtures(found: Found) -> None:
+    for key_id, materials in list(found.keys.items()):
+        if len({(item.spec, item.usage) for item in materials.values()}) > 1:
+            del found.keys[key_id]
+            why = f"the materials of key {key_id} are of several kinds"
+            found.left_out += ((item, why) for item in materials.values())
 
 
 def _deployment_of(label: bytes) -> uuid.UUID | None:
@@ -191,20 +206,22 @@ def _fill(connection: Connection, found: Found, partition: str, scope: Scope, to
         )
 
 
-def _key(key_uuid: uuid.UUID, materials: Mapping[int, tuple[Suite, bytes]], scope: Scope, now: int) -> KmsKey:
-    suite, _ = materials[min(materials)]
+def _key(key_uuid: uuid.UUID, materials: Mapping[int, TokenObject], scope: Scope, now: int) -> KmsKey:
+    first = materials[min(materials)]
+    assert first.spec is not None, "an object without a fault is of a kind"
+    assert first.usage is not None, "an object without a fault has a usage"
     return KmsKey(
         scope=scope,
         key_id=str(key_uuid),
         state=KeyState.CREATING,
         description="",
-        spec=KeySpec.SYMMETRIC_DEFAULT,
-        usage=KeyUsage.ENCRYPT_DECRYPT,
+        spec=first.spec,
+        usage=first.usage,
         origin=Origin.AWS_KMS,
         multi_region=MultiRegionKind.SINGLE,
         current_version=0,
         backing_keys={
-            keys.FIRST_VERSION: BackingKey(keys.FIRST_VERSION, suite, BackingKeyState.CREATING, b"", "", now)
+            keys.FIRST_VERSION: BackingKey(keys.FIRST_VERSION, first.suite, BackingKeyState.CREATING, b"", "", now)
         },
         created=now,
         updated=now,

@@ -206,6 +206,8 @@ def _backing_key(row: Row[Any]) -> BackingKey:
         created=row.created,
         rotation_type=RotationType(row.rotation_type) if row.rotation_type else None,
         rotated=row.rotated,
+        expiry=row.expiry,
+        description=row.description or "",
     )
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The newest format number that this service can work with."""
 ONLY_ROW: Final = 1
 """The id of the one row of `catalog` and of `sequence`."""
@@ -128,10 +128,15 @@ backing_keys: Final = Table(
     _bytes("canary"),
     Column("rotation_type", String, nullable=True),
     _integer("rotated", nullable=True),
+    Column("description", Text, nullable=True),
+    _integer("imported", nullable=True),
+    _integer("observed_since", nullable=True),
     UniqueConstraint("cka_id"),
     Index(None, "state"),
+    Index(None, "expiry"),
 )
-"""Backing keys. `updated` of a row that is Creating says when its creation was last taken up."""
+"""Backing keys. `updated` of a row that is Creating says when its creation was last taken up. `imported` says when material was imported,
+and `observed_since` of material that expires is what the heartbeat's `observed` was at the first heartbeat after that."""
 
 aliases: Final = Table(
     "aliases",

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.errors import KMSInternalException
 from hsmkms.core.model import Alias, BackingKeyState, Grant, KeyState, KmsKey, RotationType, Scope, Tag
-from hsmkms.core.ports import Begun, Mutation
+from hsmkms.core.ports import Begun, Import, Mutation
 from hsmkms.server.catalog import (
     aliases,
     claims,
     deletion,
     grants,
     idempotency,
+    imports,
     keys,
     metadata,
     rotation_schedule,
@@ -90,6 +91,87 @@ class Store:
             return key
 
         return await self.database.change(work)
+
+    async def create_key_without_material(self, mutation: Mutation, key: KmsKey, answer: bytes) -> bytes:
+        """Write a key of origin EXTERNAL as PendingImport, and keep the answer. Return it, or the one given before.
+
+        Args:
+            mutation: The circumstances.
+            key: The key, without backing keys, with its tags.
+            answer: What the caller is told.
+        """
+        return await self._answer_once(
+            mutation, lambda transaction: keys.create_key_without_material(transaction, key), answer
+        )
+
+    async def begin_import(self, mutation: Mutation, key: KmsKey, imported: Import) -> Begun:
+        """Write that material is on its way into a key of origin EXTERNAL (`hsmkms.server.catalog.imports`).
+
+        Raises:
+            ConflictException: another import is under way.
+            KeyUnavailableException: the old material is being deleted just now, or another process imports.
+            DisabledException, KMSInvalidStateException: the key's state does not allow it.
+            NotFoundException: there is no such key.
+        """
+        return await self.database.change(
+            lambda transaction: imports.begin_import(transaction, self.partition, key, imported, self.token)
+        )
+
+    async def finish_import(
+        self, mutation: Mutation, begun: Begun, imported: Import, canary: bytes, answer: bytes
+    ) -> KmsKey:
+        """Make imported material Active, with its expiry, and its key Enabled; keep the answer.
+
+        Raises:
+            ConflictException: another process has taken the import up, or the material is not what was imported before.
+            KMSInvalidStateException: the key's state does not allow it any more.
+            NotFoundException: there is no such key.
+        """
+
+        def work(transaction: Transaction) -> KmsKey:
+            key = imports.finish_import(transaction, self.partition, begun, imported, canary)
+            if idempotency.find(transaction, mutation) is None:
+                idempotency.keep(transaction, mutation, Kept(answer=answer))
+            return key
+
+        return await self.database.change(work)
+
+    async def abandon_import(self, begun: Begun) -> None:
+        """Write that an import came to nothing, and that nothing of it is on the token.
+
+        Raises:
+            ConflictException: another process has taken it up.
+            NotFoundException: there is no such key.
+        """
+        await self.database.change(lambda transaction: imports.abandon_import(transaction, self.partition, begun))
+
+    async def delete_imported(self, mutation: Mutation, key: KmsKey, version: int, answer: bytes) -> bytes:
+        """Take imported material out of use, and keep the answer. Return it, or the one given before.
+
+        Raises:
+            ConflictException: it is just being imported.
+            KMSInvalidStateException: the key's state does not allow it.
+            NotFoundException: there is no such key or material.
+        """
+        return await self._answer_once(
+            mutation, lambda transaction: imports.delete_imported(transaction, self.partition, key, version), answer
+        )
+
+    async def claim_destruction(self, cka_id: bytes) -> None:
+        """Claim the destruction of a backing key that is Destroying; the token is to be asked at once.
+
+        Raises:
+            ConflictException: it is not Destroying any more, or another process imports or destroys it.
+        """
+        await self.database.change(lambda transaction: deletion.claim_destruction(transaction, cka_id))
+
+    async def finish_destruction(self, cka_id: bytes) -> None:
+        """Note that nothing of that CKA_ID is on the token any more.
+
+        Raises:
+            ConflictException: another process has taken its destruction up.
+        """
+        await self.database.change(lambda transaction: deletion.finish_destruction(transaction, cka_id))
 
     async def set_state(self, mutation: Mutation, key: KmsKey, state: KeyState) -> None:
         """Make a key Enabled or Disabled; one that is so already stays so.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from hsmkms.core.commands import Command, KeyRef, Outcome, Result
+from hsmkms.core.commands import KeyRef, Outcome, Result
+from hsmkms.core.material_commands import Command, KeyPairRef, MacKeyRef
 from hsmkms.core.ports import Call
 from hsmkms.server.token.jobs import Job
 from hsmkms.server.token.port import WorkerToken, value_of
@@ -77,7 +78,7 @@ class Step:
 class BulkToken(WorkerToken):
     """The token (`core.ports.Token`) for coroutines that `server.bulk` drives."""
 
-    async def _crypto(self, call: Call, command: Command, *keys: KeyRef) -> bytes:
+    async def _crypto(self, call: Call, command: Command, *keys: KeyRef | KeyPairRef | MacKeyRef) -> bytes:
         needed = frozenset([key.cka_id for key in keys])
         for cka_id in needed - self._pool.keys.known:
             await self._pool.keys.require(cka_id)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from hsmkms.core.ciphertext import CKA_ID_BYTES
-from hsmkms.core.commands import SESSION_ONLY, Command, Load, Opcode, Result
+from hsmkms.core.commands import Load, Opcode, Result
+from hsmkms.core.material_commands import SESSION_ONLY, Command
 
 BUDGET_S: Final = {
     Opcode.LOAD: 30.0,
@@ -16,6 +17,11 @@ BUDGET_S: Final = {
     Opcode.DESTROY_BACKING_KEYS: 60.0,
     Opcode.LIST_BACKING_KEYS: 60.0,
     Opcode.START: 60.0,
+    Opcode.GENERATE_DATA_KEY_PAIR: 60.0,
+    Opcode.GENERATE_KEY_PAIR: 60.0,
+    Opcode.GENERATE_MAC_KEY: 60.0,
+    Opcode.GENERATE_IMPORT_PAIR: 60.0,
+    Opcode.IMPORT_KEY: 60.0,
 }
 CRYPTO_BUDGET_S: Final = 5.0
 """How long a worker may spend on a cryptographic command, from when it reached the head of the pipe."""

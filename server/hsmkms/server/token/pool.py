@@ -23,7 +23,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from hsmkms.core.commands import Command, Load, Outcome, Result, Statistics
+from hsmkms.core.commands import Load, Outcome, Result, Statistics
 from hsmkms.core.errors import (
     DependencyTimeoutException,
     KeyUnavailableException,
@@ -31,6 +31,7 @@ from hsmkms.core.errors import (
     ThrottlingException,
 )
 from hsmkms.core.frames import MAX_ITEMS, FrameError
+from hsmkms.core.material_commands import Command
 from hsmkms.core.startup import TokenDescription, WorkerSettings
 from hsmkms.core.statistics import WorkerStatistics
 from hsmkms.server.token.jobs import MAX_DEATHS, FairQueue, Job

@@ -8,7 +8,6 @@ from typing import Final
 
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.commands import (
-    Command,
     Decrypt,
     DestroyBackingKeys,
     Encrypt,
@@ -24,14 +23,41 @@ from hsmkms.core.commands import (
 )
 from hsmkms.core.errors import (
     DependencyTimeoutException,
+    IncorrectKeyMaterialException,
     InvalidCiphertextException,
+    InvalidImportTokenException,
     KeyUnavailableException,
     KmsError,
     KMSInternalException,
     UnsupportedOperationException,
+    ValidationException,
 )
+from hsmkms.core.features import TokenFeatures
 from hsmkms.core.frames import LENGTH
-from hsmkms.core.ports import Call
+from hsmkms.core.material_commands import (
+    Agree,
+    Command,
+    DecryptRsa,
+    EncryptRsa,
+    GenerateDataKeyPair,
+    GenerateImportPair,
+    GenerateKeyPair,
+    GenerateMacKey,
+    ImportKey,
+    KeyPairRef,
+    Mac,
+    MacKeyRef,
+    PairSpec,
+    PairUse,
+    RewrapFromRsa,
+    RewrapRsa,
+    RewrapToRsa,
+    Sign,
+    VerifyMac,
+    VerifyRsa,
+    VerifySignature,
+)
+from hsmkms.core.ports import Call, ImportedMaterial
 from hsmkms.server.token.pool import UNAVAILABLE_TEXT, TokenPool
 
 SERVICE: Final = "service"
@@ -50,7 +76,51 @@ _ERRORS: Final[Mapping[Outcome, tuple[type[KmsError], str]]] = {
     Outcome.MISCONFIGURED: (KeyUnavailableException, UNAVAILABLE_TEXT),
     Outcome.UNSUPPORTED: (UnsupportedOperationException, "The token cannot do this."),
     Outcome.FAILED: (KMSInternalException, "The token failed."),
+    Outcome.LENGTH_NOT_PROVEN: (
+        UnsupportedOperationException,
+        (
+            "The token cannot prove the length of what this RSA key decrypts to, or cannot wrap it exactly, and what it cannot do exactly "
+            "it does not do: data of 16, 24 or 32 bytes can be re-encrypted under a symmetric key, and data of any length under another "
+            "RSA key, but nothing empty; or Decrypt it, and Encrypt it again."
+        ),
+    ),
+    Outcome.TOO_LONG: (
+        ValidationException,
+        "The data is too long for this RSA key and EncryptionAlgorithm: use a longer key, or RSAES_OAEP_SHA_1.",
+    ),
+    Outcome.WRONG_MATERIAL: (
+        IncorrectKeyMaterialException,
+        "The key material is not the one that was imported into this key before.",
+    ),
+    Outcome.WRONG_LENGTH: (
+        ValidationException,
+        (
+            "The key material does not fit the key's KeySpec: a symmetric key takes exactly 32 bytes, an asymmetric one a private key "
+            "of its kind in DER PKCS#8."
+        ),
+    ),
+    Outcome.INVALID_PUBLIC_KEY: (
+        ValidationException,
+        "PublicKey must be a DER SubjectPublicKeyInfo of a point on the curve of the KMS key.",
+    ),
+    Outcome.INVALID_IMPORT_TOKEN: (
+        InvalidImportTokenException,
+        "The import token is not one that this service issued for this key.",
+    ),
 }
+
+
+_YES: Final = b"\1"
+
+
+def _fields(value: bytes) -> list[bytes]:
+    """Return the fields of a result, each of which stands after its length."""
+    fields, position = [], 0
+    while position < len(value):
+        end = position + LENGTH.size + LENGTH.unpack_from(value, position)[0]
+        fields.append(value[position + LENGTH.size : end])
+        position = end
+    return fields
 
 
 def value_of(result: Result) -> bytes:
@@ -72,14 +142,19 @@ class WorkerToken:
         pool: The workers.
         suite: The suite of new backing keys.
         label: The label of this deployment's objects.
-        seals_directly: Whether plaintexts may go in and out of the token as objects.
+        features: What the KMS can do with the token.
     """
 
-    def __init__(self, pool: TokenPool, suite: Suite, label: bytes, *, seals_directly: bool) -> None:
+    def __init__(self, pool: TokenPool, suite: Suite, label: bytes, features: TokenFeatures) -> None:
         self._pool = pool
         self._suite = suite
         self._label = label
-        self._seals_directly = seals_directly
+        self._features = features
+        self._import_key: KeyRef | None = None
+
+    def use_import_key(self, key: KeyRef) -> None:
+        """Wrap the private keys of import pairs under this service key; without one nothing is imported."""
+        self._import_key = key
 
     @property
     def suite(self) -> Suite:
@@ -87,9 +162,9 @@ class WorkerToken:
         return self._suite
 
     @property
-    def seals_directly(self) -> bool:
-        """Whether plaintexts may go in and out of the token as objects (mode DIRECT)."""
-        return self._seals_directly
+    def features(self) -> TokenFeatures:
+        """What the KMS can do with this token."""
+        return self._features
 
     async def rewrap(self, call: Call, command: Rewrap) -> bytes:
         """Return the new wrapped key."""
@@ -117,7 +192,94 @@ class WorkerToken:
         """Return random bytes."""
         return await self._crypto(call, Random(length))
 
-    async def _crypto(self, call: Call, command: Command, *keys: KeyRef) -> bytes:
+    async def rewrap_to_rsa(self, call: Call, command: RewrapToRsa) -> bytes:
+        """Return the OAEP ciphertext."""
+        return await self._crypto(call, command, command.source, command.destination)
+
+    async def rewrap_from_rsa(self, call: Call, command: RewrapFromRsa) -> bytes:
+        """Return the ciphertext."""
+        return await self._crypto(call, command, command.source, command.destination)
+
+    async def rewrap_rsa(self, call: Call, command: RewrapRsa) -> bytes:
+        """Return the OAEP ciphertext."""
+        return await self._crypto(call, command, command.source, command.destination)
+
+    async def verify_rsa(self, call: Call, command: VerifyRsa) -> None:
+        """Return if the OAEP ciphertext unwraps."""
+        await self._crypto(call, command, command.source)
+
+    async def encrypt_rsa(self, call: Call, command: EncryptRsa) -> bytes:
+        """Return the OAEP ciphertext."""
+        return await self._crypto(call, command, command.destination)
+
+    async def decrypt_rsa(self, call: Call, command: DecryptRsa) -> bytes:
+        """Return the plaintext."""
+        return await self._crypto(call, command, command.source)
+
+    async def generate_data_key_pair(self, call: Call, command: GenerateDataKeyPair) -> tuple[bytes, bytes, bytes]:
+        """Return the public key, the body of the ciphertext, and the private key if it was asked for, else nothing.
+
+        The admin worker makes it, which takes seconds for RSA: a crypto worker would let everybody else wait.
+        """
+        public_key, body, plaintext = _fields(await self._aside(call, command))
+        return public_key, body, plaintext
+
+    async def sign(self, call: Call, command: Sign) -> bytes:
+        """Return the signature."""
+        return await self._crypto(call, command, command.key)
+
+    async def verify_signature(self, call: Call, command: VerifySignature) -> bool:
+        """Return whether the signature is valid."""
+        return await self._crypto(call, command, command.key) == _YES
+
+    async def mac(self, call: Call, command: Mac) -> bytes:
+        """Return the MAC."""
+        return await self._crypto(call, command, command.key)
+
+    async def verify_mac(self, call: Call, command: VerifyMac) -> bool:
+        """Return whether the MAC is valid."""
+        return await self._crypto(call, command, command.key) == _YES
+
+    async def agree(self, call: Call, command: Agree) -> bytes:
+        """Return the shared secret."""
+        return await self._crypto(call, command, command.key)
+
+    async def generate_import_pair(self, call: Call, digest: bytes, spec: PairSpec) -> tuple[bytes, bytes]:
+        """Return a new public key and its private key, wrapped under the service's import key."""
+        command = GenerateImportPair(self._service_import_key, digest, spec)
+        public_key, wrapped = _fields(await self._aside(call, command))
+        return public_key, wrapped
+
+    async def import_key(self, material: ImportedMaterial) -> bytes:
+        """Make imported material a token object and return its canary or public key; at least one worker can use it then."""
+        command = ImportKey(
+            service=self._service_import_key,
+            digest=material.digest,
+            wrapped=material.wrapped,
+            wrapping=material.wrapping,
+            material=material.material,
+            cka_id=material.cka_id,
+            kind=material.kind or 0,
+            suite=material.suite,
+            use=material.use or 0,
+            expected=material.expected,
+            label=self._label,
+        )
+        return await self._made(command, material.cka_id)
+
+    @property
+    def _service_import_key(self) -> KeyRef:
+        if self._import_key is None:
+            raise UnsupportedOperationException("This service imports no key material.")
+        return self._import_key
+
+    async def _aside(self, call: Call, command: Command) -> bytes:
+        """Have the admin worker carry out what a caller waits for; it finds the backing key by itself."""
+        return value_of(
+            await self._pool.submit(command, principal=call.principal.arn, expiry_ns=call.expiry_ns, admin=True)
+        )
+
+    async def _crypto(self, call: Call, command: Command, *keys: KeyRef | KeyPairRef | MacKeyRef) -> bytes:
         return value_of(
             await self._pool.submit(
                 command,
@@ -141,14 +303,26 @@ class WorkerToken:
         return value_of(await self._pool.submit(command, principal=SERVICE, keys=[command.source.cka_id]))
 
     async def generate_backing_key(self, cka_id: bytes, suite: Suite) -> bytes:
-        """Generate a backing key anew and return its canary; at least one worker can use it then.
+        """Generate a backing key anew and return its canary; at least one worker can use it then."""
+        return await self._made(GenerateBackingKey(cka_id, suite, self._label), cka_id)
+
+    async def generate_key_pair(self, cka_id: bytes, spec: PairSpec, use: PairUse) -> bytes:
+        """Generate a key pair anew and return its public key; at least one worker can use it then."""
+        return await self._made(GenerateKeyPair(cka_id, spec, use, self._label), cka_id)
+
+    async def generate_mac_key(self, cka_id: bytes, length: int) -> bytes:
+        """Generate an HMAC key anew and return its canary; at least one worker can use it then."""
+        return await self._made(GenerateMacKey(cka_id, length, self._label), cka_id)
+
+    async def _made(self, command: Command, cka_id: bytes) -> bytes:
+        """Have the admin worker make a token object, and a crypto worker find it. Return what proves it.
 
         It is not started any more after `GENERATION_START_S`: by then another front may have taken the creation up (`catalog.claims`).
         """
         expiry_ns = time.monotonic_ns() + GENERATION_START_S * 1_000_000_000
-        canary = await self._admin(GenerateBackingKey(cka_id, suite, self._label), expiry_ns)
+        proof = await self._admin(command, expiry_ns)
         await self._pool.keys.make_usable(cka_id)
-        return canary
+        return proof
 
     async def list_backing_keys(self) -> Sequence[tuple[bytes, bytes]]:
         """Return CKA_ID and label of every backing key on the token, whoever's it is."""
@@ -162,9 +336,13 @@ class WorkerToken:
         return list(zip(fields[::2], fields[1::2], strict=True))
 
     async def destroy_backing_keys(self, cka_id: bytes) -> int:
-        """Destroy this deployment's objects of one CKA_ID and return how many there were."""
+        """Destroy this deployment's objects of one CKA_ID and return how many there were.
+
+        It is not started any more after `GENERATION_START_S`: by then another front may have imported the material again.
+        """
         self._pool.keys.forget(cka_id)
-        return int.from_bytes(await self._admin(DestroyBackingKeys(cka_id, self._label)), "big")
+        expiry_ns = time.monotonic_ns() + GENERATION_START_S * 1_000_000_000
+        return int.from_bytes(await self._admin(DestroyBackingKeys(cka_id, self._label), expiry_ns), "big")
 
     async def _admin(self, command: Command, expiry_ns: int = 0) -> bytes:
         result = await self._pool.submit(command, principal=SERVICE, admin=True, expiry_ns=expiry_ns)

@@ -21,7 +21,7 @@ from typing import Final
 
 import structlog
 
-from hsmkms.core.commands import Command, Outcome, Result, Start
+from hsmkms.core.commands import Outcome, Result, Start
 from hsmkms.core.frames import (
     LENGTH,
     MAX_ITEMS,
@@ -32,6 +32,7 @@ from hsmkms.core.frames import (
     encode_request,
     frame_length,
 )
+from hsmkms.core.material_commands import Command
 from hsmkms.core.startup import TokenDescription, WorkerSettings
 from hsmkms.server.token.jobs import Job, budget_s
 

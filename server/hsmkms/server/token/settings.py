@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from hsmkms.core.ciphertext import Suite
+from hsmkms.core.features import TokenFeatures
 from hsmkms.core.startup import TokenDescription, WorkerSettings
 from hsmkms.server.config import ConfigError, Token
 from hsmkms.server.token.pool import PoolSettings
 
-_NEEDED_FOR_DIRECT: Final = ("created_objects", "readable_objects")
+_DERIVATIONS: Final = {
+    Suite.AES_CBC_ENCRYPT_DATA: "CKM_AES_CBC_ENCRYPT_DATA",
+    Suite.SP800_108_CMAC_COUNTER: "CKM_SP800_108_COUNTER_KDF with AES-CMAC",
+}
 
 
 def worker_settings(token: Token) -> WorkerSettings:
@@ -36,20 +40,28 @@ def pool_settings(token: Token) -> PoolSettings:
     )
 
 
-def suite_of(description: TokenDescription) -> Suite:
-    """Return the suite of new backing keys.
+def suite_of(description: TokenDescription, preferred: int | None = None) -> Suite:
+    """Return the suite of new backing keys. Those that are there keep theirs: a change takes effect at a key's next rotation.
+
+    Args:
+        description: The token.
+        preferred: `token.suite` of the configuration. Without it, suite 2 where the token has it (SP 800-108 is the approved one), else 1.
 
     Raises:
-        ConfigError: the token has no derivation that this version can seal with.
+        ConfigError: the token has no derivation that this service knows, or not the preferred one.
     """
-    if description.capabilities.get("suite_1"):
-        return Suite.AES_CBC_ENCRYPT_DATA
-    raise ConfigError(
-        f"token: {description.token_label} cannot derive by CKM_AES_CBC_ENCRYPT_DATA, the one derivation of this version; "
-        f"`hsm-kms token info` shows what it can do"
-    )
-
-
-def seals_directly(description: TokenDescription) -> bool:
-    """Say whether plaintexts may go in and out of the token as objects (mode DIRECT)."""
-    return all(description.capabilities.get(name) for name in _NEEDED_FOR_DIRECT)
+    suites = TokenFeatures.from_capabilities(description.capabilities).suites
+    if preferred is not None:
+        if preferred not in suites:
+            has = ", ".join(str(int(suite)) for suite in sorted(suites)) or "none"
+            raise ConfigError(
+                f"token.suite: {description.token_label} cannot derive by {_DERIVATIONS[Suite(preferred)]} "
+                f"(suites that it has: {has}); `hsm-kms token info` shows what it can do"
+            )
+        return Suite(preferred)
+    if not suites:
+        raise ConfigError(
+            f"token: {description.token_label} can derive by neither {' nor '.join(_DERIVATIONS.values())}, and without one of them "
+            f"there are no keys for this service; `hsm-kms token info` shows what it can do"
+        )
+    return max(suites)
