@@ -150,6 +150,7 @@ if [ "$kind" = test ] || [ "$kind" = long ]; then
   compgen -G '/usr/lib*/*/pkcs11-spy.so' >/dev/null || compgen -G '/usr/lib*/pkcs11-spy.so' >/dev/null || missing+=(opensc)
   compgen -G '/usr/lib*/*/libsoftokn3.so' >/dev/null || compgen -G '/usr/lib*/*/nss/libsoftokn3.so' >/dev/null || missing+=(libnss3)
   command -v certutil >/dev/null || missing+=(libnss3-tools)
+  command -v openssl >/dev/null || missing+=(openssl)
   printf '#include <dlfcn.h>\n' | gcc -fsyntax-only -x c - 2>/dev/null || missing+=(gcc libc6-dev)
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 fi
