@@ -170,5 +170,5 @@ def secrets_are_nowhere(deployment: Deployment, shown: str, secrets: tuple[str, 
 def they_are_lost_with_the_catalog_and_their_key_is_not(deployment: Deployment) -> None:
     for file in deployment.folder.glob("catalog.db*"):
         file.unlink()
-    assert "3 service keys; 0 objects left out" in run(deployment, "rebuild", command="catalog").stdout
+    assert "4 service keys; 0 objects left out" in run(deployment, "rebuild", command="catalog").stdout
     assert json.loads(ok(deployment, "list", "--output", "json")) == {"AccessKeyMetadata": []}

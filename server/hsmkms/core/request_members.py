@@ -15,17 +15,17 @@ KEY_FORMS = "a key ID, key ARN, alias/NAME or alias ARN (1 to 2048 characters)"
 
 
 def key_id(doc: str, *, required: bool = True) -> Any:
-    """Declare key id."""
+    """Declare the member that names a key in any of the four forms; `doc` says what the key is for."""
     return member(doc, required=required, minimum=1, maximum=2048, placeholder="KEY")
 
 
 def blob(doc: str, *, required: bool = True) -> Any:
-    """Declare blob."""
+    """Declare a blob of the API's usual length: a ciphertext, a signature, an import token."""
     return member(doc, required=required, minimum=1, maximum=6144, placeholder="BLOB")
 
 
 def context(doc: str) -> Any:
-    """Declare context."""
+    """Declare an encryption context, absent and empty being the same."""
     return member(
         doc
         + ": pairs that must be given again, exactly, to open the ciphertext; not secret; 8192 bytes in canonical form at most",
@@ -35,12 +35,12 @@ def context(doc: str) -> Any:
 
 
 def algorithm(doc: str) -> Any:
-    """Declare algorithm."""
+    """Declare an encryption algorithm."""
     return member(doc + " (default SYMMETRIC_DEFAULT)", choices=tuple(EncryptionAlgorithm))
 
 
 def grant_tokens() -> Any:
-    """Declare grant tokens."""
+    """Declare the grant tokens of a request."""
     return member(
         "grant tokens, 10 at most, each 1 to 8192 characters",
         default=(),
@@ -51,12 +51,12 @@ def grant_tokens() -> Any:
 
 
 def dry_run() -> Any:
-    """Declare dry run."""
+    """Declare DryRun."""
     return member("check permissions and parameters without doing it; the answer is always an error")
 
 
 def dry_run_modifiers() -> Any:
-    """Declare dry run modifiers."""
+    """Declare what a dry run leaves out."""
     return member(
         "with DryRun: IGNORE_CIPHERTEXT checks the permissions alone and takes no ciphertext",
         default=(),
@@ -65,17 +65,17 @@ def dry_run_modifiers() -> Any:
 
 
 def number_of_bytes(doc: str) -> Any:
-    """Declare number of bytes."""
+    """Declare how many random bytes are wanted; `doc` says of what."""
     return member(doc, minimum=1, maximum=1024, placeholder="N")
 
 
 def limit() -> Any:
-    """Declare limit."""
+    """Declare how long a page is."""
     return member("most items to return, 1 to 1000", minimum=1, maximum=1000, placeholder="N")
 
 
 def marker() -> Any:
-    """Declare marker."""
+    """Declare where a list goes on."""
     return member(
         "NextMarker of the page before",
         minimum=1,
@@ -86,7 +86,7 @@ def marker() -> Any:
 
 
 def alias_name() -> Any:
-    """Declare alias name."""
+    """Declare an alias with its prefix."""
     return member(
         "the alias with its prefix, for example alias/payments (7 to 256 characters)",
         required=True,
@@ -102,7 +102,7 @@ PRINCIPAL = r"^[\w+=,.@:/-]+$"
 
 
 def policy(doc: str, *, required: bool = True) -> Any:
-    """Declare policy."""
+    """Declare a policy document."""
     return member(
         doc + ": an AWS policy document in JSON, 32768 bytes at most",
         required=required,
@@ -114,29 +114,29 @@ def policy(doc: str, *, required: bool = True) -> Any:
 
 
 def policy_name() -> Any:
-    """Declare policy name."""
+    """Declare a policy's name."""
     return member(
         "name of the policy: default, the only one", minimum=1, maximum=128, pattern=POLICY_NAME, placeholder="NAME"
     )
 
 
 def bypass() -> Any:
-    """Declare bypass."""
+    """Declare the switch that skips the lock-out check."""
     return member("skip the check that the caller can still change the policy afterwards; dangerous")
 
 
 def key_only(*, required: bool = True) -> Any:
-    """Declare key only."""
+    """Declare the member that names a key by id or ARN, where AWS takes no alias."""
     return key_id("the key: a key ID or key ARN", required=required)
 
 
 def principal(doc: str, *, required: bool = False) -> Any:
-    """Declare principal."""
+    """Declare the ARN of a principal; `doc` says whose."""
     return member(doc, required=required, minimum=1, maximum=256, pattern=PRINCIPAL, placeholder="ARN")
 
 
 def grant_id(doc: str, *, required: bool = False) -> Any:
-    """Declare grant id."""
+    """Declare a grant's id."""
     return member(doc, required=required, minimum=1, maximum=128, placeholder="GRANT")
 
 
