@@ -33,6 +33,7 @@ _GROUPS: Final = (
     ("server/requests", "requests: server/requests"),
     ("server/catalog/", "catalog: server/catalog"),
     ("server/metrics", "metrics: server/metrics"),
+    ("server/counts", "metrics: server/metrics"),
     ("core/frames", "frames: core/frames"),
     ("wire/", "codec: wire"),
     ("hsm/cryptoki", "calls into the module: hsm/cryptoki"),

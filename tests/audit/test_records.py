@@ -12,16 +12,8 @@ from typing import Any
 
 import pytest
 
-from hsmkms.core.audit import (
-    LEFT_OUT,
-    MAX_RECORD_BYTES,
-    Chain,
-    Event,
-    event_time,
-    needs_log,
-    request_parameters,
-    request_record,
-)
+from hsmkms.core.audit import Chain, Event, event_time, needs_log
+from hsmkms.core.audit_requests import LEFT_OUT, MAX_RECORD_BYTES, RequestRecords, request_parameters
 from hsmkms.core.members import constraint_of
 from hsmkms.core.messages import (
     OPERATIONS,
@@ -53,7 +45,7 @@ def event(operation: str, **members: Any) -> Event:
 
 
 def recorded(operation: str, **members: Any) -> dict[str, Any]:
-    line = Chain("c" * 32).seal(request_record(event(operation, **members)))
+    line = Chain("c" * 32).append(RequestRecords().body(event(operation, **members)))
     assert line.count(b"\n") == 1
     assert line.isascii()
     document: dict[str, Any] = json.loads(line)
@@ -170,7 +162,8 @@ def test_a_policy_is_recorded_whole() -> None:
 
 def test_a_record_that_would_be_too_long_loses_its_parameters() -> None:
     context = {f"{number:04}" + "€" * 60: "€" * 60 for number in range(1000)}
-    line = Chain("c" * 32).seal(request_record(event("Decrypt", request=DecryptRequest(encryption_context=context))))
+    body = RequestRecords().body(event("Decrypt", request=DecryptRequest(encryption_context=context)))
+    line = Chain("c" * 32).append(body)
     assert len(line) < MAX_RECORD_BYTES
     assert json.loads(line)["requestParameters"]["omitted"] is True
 

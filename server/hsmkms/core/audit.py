@@ -1,61 +1,36 @@
-"""Audit records: what a request's record holds, and how records are chained.
+"""Audit records: what there is to record, and how records are chained.
 
 A record is one line of JSON in ASCII without spaces: first the members of the chain (`chainId`, `sequence`, `previousHash`,
-`recordType`), then, in a record of type `request`, CloudTrail's members under CloudTrail's names. docs/audit.md lists them.
-
-What a record never holds, by the messages' own declarations: members of type bytes (blobs, plaintexts), members declared sensitive,
-and those of `LEFT_OUT`. Of a response it holds ids and ARNs of keys and grants, and ids of key material; nothing else.
-Every text is cut at the longest its member allows, or at `MAX_TEXT`; a record over `MAX_RECORD_BYTES` loses its request parameters.
+`recordType`), then those of its type. docs/audit.md lists them; `audit_requests` says what a request's record holds and never holds.
 
 Not for several threads.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import hashlib
 import json
-import operator
-import typing
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Final, cast
+from hashlib import sha256
+from typing import Any, Final
 
-from hsmkms.core.members import constraint_of, wire_name
 from hsmkms.core.messages import OPERATIONS, Effect
 from hsmkms.core.model import Principal, Scope
 
-EVENT_VERSION: Final = "1.11"
-"""The version of CloudTrail's record whose names are used."""
-MAX_TEXT: Final = 8192
-"""Longest text of a record, in characters, where its member's declaration does not say another."""
-MAX_ELEMENTS: Final = 1000
-"""Most elements of a list or pairs of a map that a record repeats."""
-MAX_USER_AGENT: Final = 256
-MAX_RECORD_BYTES: Final = 256 * 1024
-LEFT_OUT: Final = frozenset({"grant_token", "grant_tokens", "marker"})
-"""Request members that are credentials of a kind: whoever reads the log must not be able to use them."""
 NO_HASH: Final = "0" * 64
 """`previousHash` of a chain's first record."""
 
-_REMEMBERED: Final = 4096
-"""Principals and keys whose part of a record is kept. Nobody changes it."""
-_ANSWERED: Final = frozenset({"key_id", "source_key_id", "key_arn", "arn", "grant_id"})
-_MATERIAL: Final = "key_material_id"
-_CUT: Final = "…"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ANCHOR_LABEL: Final = b"hsm-kms/audit-anchor/v1"
 _READS: Final = ("Describe", "Get", "List")
-_IDENTITY_TYPES: Final = {"user": "IAMUser", "role": "Role", "assumed-role": "AssumedRole", "root": "Root"}
+_SECONDS_KEPT: Final = 8
+"""Requests end in another order than they arrive in: around the turn of a second both are needed."""
 
-_encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
-
-
-_THE_SERVICE: Final = MappingProxyType({"type": "AWSService", "invokedBy": "kms.hsm-kms"})
+encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
+"""Returns a value's JSON as records have it."""
 
 
 class RecordType(StrEnum):
@@ -73,9 +48,11 @@ class RecordType(StrEnum):
     """The service stopped in good order; at most an anchor follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Event:
     """A request that is over, or something that the service did to a key of its own accord.
+
+    It lives for one call of `AuditLog.record`, and is not frozen because that would cost as much as a good part of the record.
 
     Args:
         operation: AWS's name; of the service's own acts `DeleteKey` and `RotateKey`, as CloudTrail names them.
@@ -123,151 +100,13 @@ def event_time(time_us: int) -> str:
     Args:
         time_us: Microseconds since 1970, UTC.
     """
-    return (_EPOCH + timedelta(microseconds=time_us)).isoformat(timespec="microseconds")[:-6] + "Z"
+    second, part = divmod(time_us, 1_000_000)
+    return f"{_second(second)}.{part:06}Z"
 
 
-def request_record(event: Event) -> dict[str, Any]:
-    """Return the record of a request, without the chain's members."""
-    elements, materials = _answered(event.response)
-    arns = list(event.touched)
-    arns += [arn for arn in _key_arns(elements) if arn not in arns]
-    account = event.principal.account if event.principal is not None else event.scope.account
-    operation = OPERATIONS.get(event.operation)
-    record: dict[str, Any] = {
-        "recordType": "request",
-        "eventVersion": EVENT_VERSION,
-        "userIdentity": dict(_THE_SERVICE) if operation is None else _identity(event.principal),
-        "eventTime": event_time(event.time_us),
-        "eventSource": "kms.hsm-kms",
-        "eventName": event.operation,
-        "awsRegion": event.scope.region,
-        "sourceIPAddress": _cut(event.source_address, MAX_USER_AGENT),
-        "userAgent": _cut(event.user_agent, MAX_USER_AGENT),
-        "requestParameters": None if event.request is None else request_parameters(event.request) or None,
-        "responseElements": elements or None,
-    }
-    if event.batch_id:
-        materials["batchRequestID"] = event.batch_id
-    if materials:
-        record["additionalEventData"] = materials
-    if event.error_code:
-        record["errorCode"] = event.error_code
-        record["errorMessage"] = event.error_message
-    record["requestID"] = event.request_id
-    record["eventID"] = event.event_id
-    record["readOnly"] = operation is not None and operation.effect is Effect.READS
-    record["resources"] = [_resource(arn) for arn in arns]
-    record["eventType"] = "AwsServiceEvent" if operation is None else "AwsApiCall"
-    record["managementEvent"] = True
-    record["eventCategory"] = "Management"
-    record["recipientAccountId"] = account
-    return record
-
-
-def request_parameters(request: Any) -> dict[str, Any]:
-    """Return what a record repeats of a request: the members that were sent, less those it must not hold."""
-    parameters: dict[str, Any] = {}
-    for name, get, longest in _plan(cast("Hashable", type(request))):
-        value = get(request)
-        if value is not None and value != () and value != {}:
-            parameters[name] = _plain(value, longest)
-    return parameters
-
-
-@functools.cache
-def _plan(kind: Any) -> tuple[tuple[str, Callable[[Any], Any], int], ...]:
-    """Return name, getter and longest text of the members of a message that a record may repeat."""
-    hints = typing.get_type_hints(kind)
-    plan = []
-    for field in dataclasses.fields(kind):
-        rule = constraint_of(field)
-        annotation = hints[field.name]
-        holds_bytes = bytes in (annotation, *typing.get_args(annotation))
-        if not (holds_bytes or rule.sensitive or field.name in LEFT_OUT):
-            is_text = str in (annotation, *typing.get_args(annotation)) and typing.get_origin(annotation) is not tuple
-            longest = rule.maximum if is_text and rule.maximum is not None else MAX_TEXT
-            plan.append((wire_name(field.name), operator.attrgetter(field.name), longest))
-    return tuple(plan)
-
-
-def _plain(value: Any, longest: int) -> Any:
-    if isinstance(value, str):
-        return _cut(value, longest)
-    if isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, Mapping):
-        pairs = list(value.items())[:MAX_ELEMENTS]
-        return {_cut(key, longest): _plain(element, longest) for key, element in pairs}
-    if isinstance(value, tuple):
-        return [_plain(element, longest) for element in value[:MAX_ELEMENTS]]
-    return request_parameters(value) if dataclasses.is_dataclass(value) else None
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[:longest] + _CUT
-
-
-@functools.lru_cache(_REMEMBERED)
-def _resource(arn: str) -> dict[str, str]:
-    return {"ARN": arn, "accountId": arn.split(":")[4], "type": "AWS::KMS::Key"}
-
-
-@functools.cache
-def _answer_plan(kind: Any) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]:
-    """Return name, name in a record and getter of the members of a response that a record may tell."""
-    return tuple(
-        (field.name, wire_name(field.name), operator.attrgetter(field.name))
-        for field in dataclasses.fields(kind)
-        if field.name in _ANSWERED or field.name.endswith(_MATERIAL) or field.name == "key_metadata"
-    )
-
-
-def _answered(response: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the ids and ARNs of a response, and the ids of key material in it."""
-    elements: dict[str, Any] = {}
-    materials: dict[str, str] = {}
-    if response is None:
-        return elements, materials
-    for field_name, name, get in _answer_plan(cast("Hashable", type(response))):
-        value = get(response)
-        if isinstance(value, str):
-            if field_name in _ANSWERED:
-                elements[name] = value
-            elif field_name.endswith(_MATERIAL):
-                materials[name] = value
-        elif field_name == "key_metadata":
-            inner, inner_materials = _answered(value)
-            elements[name] = inner
-            materials.update(inner_materials)
-    return elements, materials
-
-
-def _key_arns(elements: Mapping[str, Any]) -> list[str]:
-    found = []
-    for value in elements.values():
-        if isinstance(value, Mapping):
-            found += _key_arns(value)
-        elif value.startswith("arn:") and ":key/" in value:
-            found.append(value)
-    return found
-
-
-def _identity(principal: Principal | None) -> dict[str, str]:
-    return (
-        {"type": "Unknown"} if principal is None else _known_identity(principal.arn, principal.account, principal.name)
-    )
-
-
-@functools.lru_cache(_REMEMBERED)
-def _known_identity(arn: str, account: str, name: str) -> dict[str, str]:
-    kind = arn.split(":", 5)[-1].partition("/")[0]
-    return {
-        "type": _IDENTITY_TYPES.get(kind, "Unknown"),
-        "principalId": arn,
-        "arn": arn,
-        "accountId": account,
-        "userName": name,
-    }
+@functools.lru_cache(_SECONDS_KEPT)
+def _second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat()[:-6]
 
 
 class Chain:
@@ -290,22 +129,25 @@ class Chain:
         """Return the next line, its end of line included.
 
         Args:
-            record: The record without the chain's members, `recordType` included; its request parameters go if it is too long.
+            record: The record without the chain's members, `recordType` included.
         """
-        body = _encode(record)
-        if len(body) > MAX_RECORD_BYTES:
-            size = len(_encode(record.get("requestParameters")))
-            reason = {"omitted": True, "originalSize": size, "reason": "requestParameters too large"}
-            body = _encode({**record, "requestParameters": reason})
-        line = f'{self._prefix}{self.length},"previousHash":"{self.last_hash}",{body[1:]}'.encode("ascii")
-        self.last_hash = line_hash(line)
+        return self.append(encode(record)[1:])
+
+    def append(self, body: str) -> bytes:
+        """Return the next line, its end of line included.
+
+        Args:
+            body: The JSON of the record without the chain's members, `recordType` included, and without its opening brace. ASCII.
+        """
+        line = f'{self._prefix}{self.length},"previousHash":"{self.last_hash}",{body}'.encode("ascii")
+        self.last_hash = sha256(line).hexdigest()
         self.length += 1
         return line + b"\n"
 
 
 def line_hash(line: bytes) -> str:
     """Return a line's hash: SHA-256 of its bytes without the end of line, in hex."""
-    return hashlib.sha256(line).hexdigest()
+    return sha256(line).hexdigest()
 
 
 def anchor_digest(chain_id: str, sequence: int, last_hash: str) -> bytes:
@@ -317,4 +159,4 @@ def anchor_digest(chain_id: str, sequence: int, last_hash: str) -> bytes:
         last_hash: That record's hash.
     """
     text = f"{chain_id} {sequence} {last_hash}".encode()
-    return hashlib.sha256(_ANCHOR_LABEL + text).digest()
+    return sha256(_ANCHOR_LABEL + text).digest()

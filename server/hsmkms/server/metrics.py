@@ -14,12 +14,15 @@ from hsmkms.core.audit import RecordType
 from hsmkms.core.messages import BULKS, OPERATIONS
 from hsmkms.core.statistics import BUCKETS, CallStatistics, WorkerStatistics
 from hsmkms.server.catalog.heartbeats import Beat, Doubt
+from hsmkms.server.counts import Counts, Durations
 from hsmkms.server.deleter import Deletions
 from hsmkms.server.reconciler import Report
 from hsmkms.server.rotation_scheduler import Rotations
 
 _BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _REQUEST_BUCKETS: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 5.0, 30.0)
+_FROM_CURRENT: Final = ("current", "current")
+_FROM_OLD: Final = ("old", "current")
 
 
 class Metrics:
@@ -33,18 +36,23 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self._requests = Counter(
-            "hsm_kms_requests", "Requests by operation and result.", ["operation", "result"], registry=registry
+        requests = Counts(
+            "hsm_kms_requests",
+            "Requests by operation and result.",
+            ["operation", "result"],
+            known=[(name, "OK") for name in OPERATIONS],
         )
-        self._latency = Histogram(
+        registry.register(requests)
+        self._requests = requests.totals
+        latencies = Durations(
             "hsm_kms_request_duration_seconds",
             "Time from a request's arrival to its answer.",
-            ["operation"],
-            buckets=_REQUEST_BUCKETS,
-            registry=registry,
+            "operation",
+            known=OPERATIONS,
+            bounds=_REQUEST_BUCKETS,
         )
-        self._latencies = {name: self._latency.labels(name) for name in OPERATIONS}
-        self._succeeded = {name: self._requests.labels(name, "OK") for name in OPERATIONS}
+        registry.register(latencies)
+        self._observe_latency = latencies.observe
         batches = Histogram(
             "hsm_kms_batch_entries",
             "Entries of a batch.",
@@ -58,14 +66,14 @@ class Metrics:
         )
         for name in BULKS:
             self._bulks.labels(name)
-        reencrypted = Counter(
+        reencrypted = Counts(
             "hsm_kms_reencrypted_ciphertexts",
             "Ciphertexts re-encrypted, by whether source and destination material was the key's current one.",
             ["source_material", "destination_material"],
-            registry=registry,
+            known=[_FROM_CURRENT, _FROM_OLD],
         )
-        self._from_current = reencrypted.labels("current", "current")
-        self._from_old = reencrypted.labels("old", "current")
+        registry.register(reencrypted)
+        self._reencrypted = reencrypted.totals
         self._started = Counter("hsm_kms_worker_starts", "Token workers started.", ["role"], registry=registry)
         self._ended = Counter(
             "hsm_kms_worker_ends", "Token workers that ended, by reason.", ["role", "reason"], registry=registry
@@ -77,10 +85,14 @@ class Metrics:
             ["finding"],
             registry=registry,
         )
-        self._audit_records = Counter(
-            "hsm_kms_audit_records", "Records of the audit log, by type.", ["type"], registry=registry
+        audit_records = Counts(
+            "hsm_kms_audit_records",
+            "Records of the audit log, by type.",
+            ["type"],
+            known=[(kind.value,) for kind in RecordType],
         )
-        self._audit_kinds = {kind.value: self._audit_records.labels(kind.value) for kind in RecordType}
+        registry.register(audit_records)
+        self._audit_records = audit_records.totals
         self._audit_lost = Counter(
             "hsm_kms_audit_lost_records", "Refused requests that the audit log has only as a number.", registry=registry
         )
@@ -122,11 +134,8 @@ class Metrics:
 
     def request_done(self, operation: str, result: str, seconds: float) -> None:
         """Count a request: `OK` or the error's code, and how long it took."""
-        if result == "OK":
-            self._succeeded[operation].inc()
-        else:
-            self._requests.labels(operation, result).inc()
-        self._latencies[operation].observe(seconds)
+        self._requests[operation, result] += 1
+        self._observe_latency(operation, seconds)
 
     def batch(self, name: str, entries: int) -> None:
         """Count a batch: `BatchReEncrypt`, and how many entries it has."""
@@ -138,7 +147,7 @@ class Metrics:
 
     def re_encrypted(self, *, source_is_current: bool) -> None:
         """Count a ReEncrypt; its destination is always the current material."""
-        (self._from_current if source_is_current else self._from_old).inc()
+        self._reencrypted[_FROM_CURRENT if source_is_current else _FROM_OLD] += 1
 
     def worker_started(self, name: str, milliseconds: float) -> None:
         """Count a token worker that is ready."""
@@ -161,7 +170,7 @@ class Metrics:
 
     def audit_recorded(self, kind: str) -> None:
         """Count a record of the audit log."""
-        self._audit_kinds[kind].inc()
+        self._audit_records[(kind,)] += 1
 
     def audit_lost(self) -> None:
         """Count a refused request that could not be recorded."""

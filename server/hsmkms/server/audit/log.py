@@ -23,7 +23,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from hsmkms.core.audit import Chain, Event, RecordType, anchor_digest, event_time, line_hash, needs_log, request_record
+from hsmkms.core.audit import Chain, Event, RecordType, anchor_digest, event_time, line_hash, needs_log
+from hsmkms.core.audit_requests import RequestRecords
 from hsmkms.core.errors import KeyUnavailableException, KmsError
 from hsmkms.server.audit.files import ChainFiles, last_records, make_folder, read_record
 from hsmkms.server.audit.writer import Batch, Writer
@@ -36,6 +37,7 @@ STALL_S: Final = 5.0
 CLOSE_S: Final = 10.0
 DISTRIBUTION: Final = "hsm-kms"
 
+_REQUEST: Final = RecordType.REQUEST.value
 _CANNOT: Final = "The service cannot record requests just now. Try again later."
 _MAY_BE_DONE: Final = (
     "The request could not be recorded in time. It may have been carried out: repeat it with the same idempotency key."
@@ -111,6 +113,7 @@ class AuditLog:
         max_pending_bytes: int = MAX_PENDING_BYTES,
     ) -> None:
         self._chain = chain
+        self._requests = RequestRecords()
         self._clock_us = clock_us
         self._observer = observer
         self._anchor_every = anchor_every_records
@@ -159,14 +162,14 @@ class AuditLog:
         Returns:
             The record's sequence number, for `settle`.
         """
-        if self._is_full() and event.error_code:
+        if event.error_code and self._is_full():
             self._lost += 1
             self._observer.audit_lost()
             return self._durable
         if self._lost:
             lost, self._lost = self._lost, 0
             self._seal({"recordType": RecordType.LOST.value, **self._now(), "refusedRequests": lost})
-        self._seal(request_record(event))
+        self._add(self._chain.append(self._requests.body(event)), _REQUEST)
         self._since_anchor += 1
         if self._since_anchor >= self._anchor_every:
             self._anchor_due.set()
@@ -240,9 +243,11 @@ class AuditLog:
         return bool(self._handed_over) and time.monotonic() - self._handed_over[0][2] > STALL_S
 
     def _seal(self, record: dict[str, Any]) -> None:
-        line = self._chain.seal(record)
+        self._add(self._chain.seal(record), record["recordType"])
+
+    def _add(self, line: bytes, kind: str) -> None:
         self.pending_bytes += len(line)
-        self._observer.audit_recorded(record["recordType"])
+        self._observer.audit_recorded(kind)
         self._collected.append(line)
         if self._hand_over_timer is None:
             self._hand_over_timer = self._loop.call_later(HAND_OVER_S, self._hand_over)
