@@ -44,10 +44,10 @@ class Tapped(socket.socket):
         super().__init__(*arguments, **more)
         self._tap = open(f"{os.environ['TAP']}/{os.getpid()}", "ab", buffering=0)
 
-    def recv_into(self, buffer, *more):
-        length = super().recv_into(buffer, *more)
-        self._tap.write(memoryview(buffer).cast("B")[:length])
-        return length
+    def recv(self, *arguments):
+        data = super().recv(*arguments)
+        self._tap.write(data)
+        return data
 
     def sendall(self, data, *more):
         self._tap.write(data)

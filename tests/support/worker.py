@@ -22,7 +22,7 @@ from hsmkms.core.frames import (
     frame_length,
 )
 from hsmkms.core.material_commands import Command
-from hsmkms.core.startup import TokenDescription, WorkerSettings
+from hsmkms.core.startup import ALLOCATOR, TokenDescription, WorkerSettings
 
 
 class SpawnedWorker:
@@ -39,7 +39,7 @@ class SpawnedWorker:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hsmkms.hsm.worker", "--fd", str(theirs.fileno()), "--parent", str(os.getpid())],
             pass_fds=[theirs.fileno()],
-            env=dict(environment),
+            env={**ALLOCATOR, **environment},
             stderr=subprocess.PIPE,
         )
         theirs.close()

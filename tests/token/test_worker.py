@@ -13,9 +13,11 @@ import pytest
 from hsmkms.core.ciphertext import Suite, cka_id
 from hsmkms.core.commands import GenerateBackingKey, KeyRef, Load, Outcome, Random, Start, Statistics
 from hsmkms.core.frames import Request, encode_request
+from hsmkms.core.startup import ALLOCATOR
 from hsmkms.core.statistics import WorkerStatistics
 from hsmkms.hsm import worker as module
 from hsmkms.hsm.worker import Worker
+from hsmkms.server.token.process import worker_environment
 from support.sealing import encrypt
 from support.softhsm import make_token
 from support.worker import SpawnedWorker
@@ -48,6 +50,33 @@ def test_statistics_count_calls_objects_and_memory(worker):
     assert counted.calls["C_GenerateRandom"].nanoseconds > 0
     assert counted.resident_bytes > 1 << 20
     assert counted.objects == 0
+
+
+def test_frames_may_come_together_or_in_pieces(worker):
+    frames = [encode_request(Request(number, (0,), (Random(number),))) for number in range(1, 6)]
+    worker.send(b"".join(frames[:3]) + frames[3][:3])
+    assert [len(worker.receive().results[0].value) for _ in range(3)] == [1, 2, 3]
+    worker.send(frames[3][3:20])
+    worker.send(frames[3][20:] + frames[4])
+    assert [worker.receive().number for _ in range(2)] == [4, 5]
+    worker.send(frames[0][:3])
+    worker.socket.shutdown(socket.SHUT_WR)
+    with pytest.raises(EOFError):
+        worker.receive()
+    assert "in its middle" in worker.log()
+
+
+def test_a_frame_may_be_as_long_as_the_pipe_is_not(worker):
+    wanted = b"".join(cka_id(os.urandom(16), 1) for _ in range(16000))
+    assert [result.outcome for result in worker.ask(*[Load(wanted)] * 3)] == [Outcome.OK] * 3
+
+
+def test_a_worker_has_few_variables_and_the_configuration_s_go_first():
+    assert worker_environment({})["GLIBC_TUNABLES"] == ALLOCATOR["GLIBC_TUNABLES"]
+    own = {"GLIBC_TUNABLES": "glibc.malloc.check=1", "SOFTHSM2_CONF": "/etc/softhsm2.conf"}
+    found = worker_environment(own)
+    assert {name: found[name] for name in own} == own
+    assert "HOME" not in found
 
 
 @pytest.mark.parametrize(
@@ -157,7 +186,6 @@ def test_an_unforeseen_exception_tells_its_type_only_and_retires(capfd):
     assert [result.outcome for result in results] == [Outcome.FAILED]  # the others were not started
     assert results[0].value == b"RuntimeError"
     assert "a plaintext" not in capfd.readouterr().err
-    worker._reader.close()
     ours.close()
     theirs.close()
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hsmkms.core import frames
 from hsmkms.core.ciphertext import Suite
 from hsmkms.core.commands import (
     Encrypt,
@@ -219,8 +220,14 @@ def test_each_field_has_its_limits_on_either_side(name, limits):
         with pytest.raises(FrameError, match=name):
             encode_request(Request(1, (0,), (command_with(name, length),)))
     at_its_length = body_of(encode_request(Request(1, (0,), (command_with(name, most),))))
-    claimed = at_its_length.replace(LENGTH.pack(most) + FILL * most, LENGTH.pack(most + 1) + FILL * (most + 1), 1)
-    assert claimed != at_its_length
+    if least == most:
+        assert LENGTH.pack(most) + FILL not in at_its_length, "what has one length does not say it"
+        with pytest.raises(FrameError, match="after the last field"):
+            decode_request(at_its_length + FILL)
+        return
+    before, claim, after = at_its_length.rpartition(LENGTH.pack(most))
+    assert claim
+    claimed = before + LENGTH.pack(most + 1) + after + FILL
     with pytest.raises(FrameError, match=name):
         decode_request(claimed)
 
@@ -239,6 +246,37 @@ def test_references_have_their_lengths():
     ):
         with pytest.raises(FrameError, match="of the wrong length"):
             encode_request(Request(1, (0,), (command,)))
+
+
+def test_a_reference_that_was_read_before_is_the_same_object_and_only_so_many_are_kept():
+    one = Mac(MacKeyRef(bytes(20), bytes(32)), 1, b"x")
+    first, second = (decode_request(body_of(encode_request(Request(1, (0,), (one,))))).items[0] for _ in range(2))
+    assert first.key is second.key
+    for number in range(3000):
+        cka_id = number.to_bytes(20, "big")
+        for command in (
+            Encrypt(KeyRef(cka_id, Suite.AES_CBC_ENCRYPT_DATA, bytes(40)), bytes(48), b"", b"x"),
+            DecryptRsa(KeyPairRef(cka_id, PairSpec.RSA_2048, PairUse.ENCRYPT, b"public key"), 1, b"x"),
+            dataclasses.replace(one, key=MacKeyRef(cka_id, bytes(32))),
+        ):
+            assert decode_request(body_of(encode_request(Request(1, (0,), (command,))))).items == (command,)
+    for read in (frames._key_of, frames._pair_of, frames._mac_key_of):
+        assert read.cache_info().currsize == read.cache_info().maxsize == 1024
+
+
+def test_keys_that_differ_in_one_byte_are_told_apart():
+    key = KeyRef(bytes(20), Suite.AES_CBC_ENCRYPT_DATA, bytes(40))
+    keys = [
+        key,
+        dataclasses.replace(key, cka_id=bytes(19) + b"\1"),
+        dataclasses.replace(key, suite=Suite.SP800_108_CMAC_COUNTER),
+        dataclasses.replace(key, canary=bytes(39) + b"\1"),
+    ]
+    for _ in range(2):
+        items = tuple(Encrypt(key, bytes(48), b"", b"x") for key in keys)
+        assert [
+            item.destination for item in decode_request(body_of(encode_request(Request(1, (0,) * 4, items)))).items
+        ] == keys
 
 
 def test_a_frame_holds_1_to_16_items_of_one_kind():
@@ -266,7 +304,7 @@ def test_a_whole_frame_has_a_limit_too():
     assert encode_request(Request(1, (0,) * 3, (load,) * 3))
     with pytest.raises(FrameError, match="a request of"):
         encode_request(Request(1, (0,) * 4, (load,) * 4))
-    four = (4).to_bytes(2, "big") + (bytes(8) + LENGTH.pack(327_680) + load.cka_ids) * 4
+    four = (4).to_bytes(2, "big") + bytes(8 * 4) + (LENGTH.pack(327_680) + load.cka_ids) * 4
     with pytest.raises(FrameError, match="a request of"):
         decode_request(bytes(8) + bytes([Opcode.LOAD]) + four)
     with pytest.raises(FrameError, match="a response of"):

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import CFUNCTYPE, c_ubyte, c_ulong, c_void_p
+from ctypes import CFUNCTYPE, PYFUNCTYPE, c_ubyte, c_ulong, c_void_p
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 from hsmkms.core.statistics import BUCKETS, CallStatistics, WorkerStatistics
 from hsmkms.hsm.constants import CK_UNAVAILABLE_INFORMATION, CKR, ckr_name
@@ -147,7 +147,7 @@ class Buffer:
 
     def get(self) -> bytes:
         """Return what a call wrote."""
-        return ctypes.string_at(self.data, self.length.value)
+        return self.data[: self.length.value]  # type: ignore[return-value]  # a slice of an array of c_char is bytes
 
     def wipe(self) -> None:
         """Overwrite it with zeros."""
@@ -192,10 +192,20 @@ class Module:
 
     def function(self, name: str, *arguments: Any) -> Callable[..., int]:
         """Return a function of the module that takes `arguments` (ctypes types) and returns its CKR."""
-        address = getattr(self.functions, name)
+        return CFUNCTYPE(c_ulong, *arguments)(self._address(name))
+
+    def bare(self, name: str) -> Callable[..., int]:
+        """Return a function of the module that takes ctypes objects of the right types, and nothing else, and returns its CKR.
+
+        It converts and checks no argument, and keeps the interpreter's lock: for a process of one thread.
+        """
+        return PYFUNCTYPE(c_ulong)(self._address(name))
+
+    def _address(self, name: str) -> int:
+        address: int | None = getattr(self.functions, name)
         if not address:
             raise TokenError(name, CKR.FUNCTION_NOT_SUPPORTED)
-        return CFUNCTYPE(c_ulong, *arguments)(address)
+        return address
 
     def max_sessions(self, slot: int) -> int | None:
         """Return how many sessions the slot's token allows, or None where it states no limit."""
@@ -267,7 +277,7 @@ class Cryptoki:
         session = self.session
 
         def call(*arguments: Any) -> None:
-            # What CallStatistics.observe does, in place: this runs seven times in each rewrap.
+            # What CallStatistics.observe does, in place: most commands make some ten calls.
             start = perf_counter_ns()
             code = function(session, *arguments)
             elapsed = perf_counter_ns() - start
@@ -275,11 +285,23 @@ class Cryptoki:
             bucket = (elapsed // 1000).bit_length()
             buckets[bucket if bucket < _LAST else _LAST] += 1  # noqa: FURB136  # min() costs a call
             if code:
-                text = ckr_name(code)
-                counters.errors[text] = counters.errors.get(text, 0) + 1
-                raise TokenError(name, code)
+                self.fail(name, code)
 
         return call
+
+    def bare(self, name: str) -> Callable[..., int]:
+        """Return a function that takes the session, too, and returns its CKR: see `Module.bare`. Its calls are not counted."""
+        return self.module.bare(name)
+
+    def fail(self, name: str, code: int) -> NoReturn:
+        """Count a failed call among its function's errors.
+
+        Raises:
+            TokenError: always.
+        """
+        errors, text = self.statistics.calls[name].errors, ckr_name(code)
+        errors[text] = errors.get(text, 0) + 1
+        raise TokenError(name, code)
 
     def read(self, handle: c_ulong, template: Template) -> None:
         """Read attributes into `template`; what the object does not show is None there (`Template.get`).

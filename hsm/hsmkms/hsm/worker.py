@@ -26,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any, Final
 
 from hsmkms.core import commands, material_commands
@@ -65,6 +66,10 @@ EXIT_BAD_FRAME: Final = 3
 EXIT_RETIRED: Final = 4
 EXIT_ORPHANED: Final = 5
 
+_RECEIVE_BYTES: Final = 1 << 16
+_OK: Final = Outcome.OK
+_EXPIRED: Final = Outcome.EXPIRED
+"""By themselves: finding a member in its enum takes as long as a call does."""
 _LONGEST_ORPHANED_S: Final = 60
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
@@ -100,7 +105,7 @@ class Worker:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._reader = connection.makefile("rb", buffering=1 << 16)
+        self._received = b""
         self._statistics = WorkerStatistics()
         self._handlers: dict[Opcode, Callable[[Any], bytes]] = {}
 
@@ -145,13 +150,14 @@ class Worker:
         return EXIT_DONE
 
     def _read(self) -> Request | None:
-        prefix = self._reader.read(LENGTH.size)
-        if not prefix:
+        if not self._receive(LENGTH.size):
+            if self._received:
+                raise FrameError("a frame that ends in its middle")
             return None
-        length = frame_length(prefix, MAX_REQUEST_BYTES) if len(prefix) == LENGTH.size else -1
-        body = self._reader.read(length) if length > 0 else b""
-        if len(body) != length:
+        end = LENGTH.size + frame_length(self._received[: LENGTH.size], MAX_REQUEST_BYTES)
+        if not self._receive(end):
             raise FrameError("a frame that ends in its middle")
+        body, self._received = self._received[LENGTH.size : end], self._received[end:]
         try:
             return decode_request(body)
         except FrameError:
@@ -159,31 +165,36 @@ class Worker:
         except Exception as error:  # a parser's bug on hostile bytes must not look like a crash
             raise FrameError(type(error).__name__) from error
 
+    def _receive(self, length: int) -> bool:
+        """Wait until so many bytes have come, and say whether they have: not if the front has closed the socket."""
+        while len(self._received) < length:
+            piece = self._connection.recv(_RECEIVE_BYTES)
+            if not piece:
+                return False
+            self._received += piece
+        return True
+
     def _answer(self, request: Request, results: list[Result], *, retiring: bool) -> None:
         self._connection.sendall(encode_response(request.number, results, retiring=retiring))
 
     def _run_items(self, request: Request) -> tuple[list[Result], bool]:
         """Return the results, and whether the worker retires: then those of the items that it has not started are missing."""
         results: list[Result] = []
+        opcode = request.items[0].opcode
+        handle = self._handlers.get(opcode, _unsupported)
         for expiry, item in zip(request.expiries_ns, request.items, strict=True):
-            if expiry and time.monotonic_ns() >= expiry:
-                results.append(Result(Outcome.EXPIRED, b""))
+            if expiry and monotonic_ns() >= expiry:
+                results.append(Result(_EXPIRED, b""))
                 continue
             try:
-                results.append(Result(Outcome.OK, self._handler(item.opcode)(item)))
+                results.append(Result(_OK, handle(item)))
             except FrameError:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, this item's caller and the front must hear of it
-                results.append(_failure(item.opcode, error))
+                results.append(_failure(opcode, error))
                 if retires(error):
                     return results, True
         return results, False
-
-    def _handler(self, opcode: Opcode) -> Callable[[Any], bytes]:
-        handler = self._handlers.get(opcode)
-        if handler is None:
-            raise ItemError(Outcome.UNSUPPORTED, f"this worker has no {opcode.name}")
-        return handler
 
     def _start(self, command: commands.Start) -> bytes:
         began = time.monotonic()
@@ -209,6 +220,10 @@ class Worker:
         self._handlers |= _material_handlers(wrapping, keys, known)
         self._opened = opened  # python-pkcs11's session must not be collected
         return describe(settings, opened, known, loaded, (time.monotonic() - began) * 1000).to_json()
+
+
+def _unsupported(command: Any) -> bytes:
+    raise ItemError(Outcome.UNSUPPORTED, f"this worker has no {command.opcode.name}")
 
 
 def _failure(opcode: Opcode, error: Exception) -> Result:
@@ -250,6 +265,7 @@ def _handlers(
         return b"".join(parts)
 
     def count(_: commands.Statistics) -> bytes:
+        statistics.settle()
         statistics.objects = sum(
             counters.count - sum(counters.errors.values())
             for name in _MAKES_OBJECTS

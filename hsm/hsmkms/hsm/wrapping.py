@@ -9,12 +9,13 @@ from __future__ import annotations
 from ctypes import c_ulong
 from typing import Final
 
-from hsmkms.core.ciphertext import CANARY_VALUE, MAX_BLOB_BYTES, MAX_WRAPPED_BYTES, WRAP_OVERHEAD_BYTES, Suite
+from hsmkms.core.ciphertext import CANARY_VALUE, MAX_BLOB_BYTES, WRAP_OVERHEAD_BYTES, Suite
 from hsmkms.hsm.capabilities import Capabilities
 from hsmkms.hsm.constants import CKA, CKM
 from hsmkms.hsm.cryptoki import Buffer, Cryptoki, Handle, Mechanism
 from hsmkms.hsm.derivations import Derivation
 from hsmkms.hsm.memory import Pointer
+from hsmkms.hsm.rewrap import ROOM, bind_rewrap
 from hsmkms.hsm.templates import (
     BACKING_KEY,
     PAYLOAD,
@@ -26,8 +27,6 @@ from hsmkms.hsm.templates import (
     render,
 )
 
-_ROOM: Final = MAX_WRAPPED_BYTES + 8
-"""For a wrapped key; SoftHSM asks for no more than it writes, and 8 bytes are to spare."""
 _KEY_GEN: Final = Mechanism(CKM.AES_KEY_GEN)
 
 
@@ -52,7 +51,7 @@ class Wrapping:
     """The steps on one session.
 
     `plain` is RFC 3394, for payloads and data keys; `padded` is RFC 5649 for payloads, `blocks` RFC 5649 for what is padded already:
-    private keys. Either is None where the token lacks it.
+    private keys. Either is None where the token lacks it. `rewrap` is ReEncrypt's seven calls with `plain` (`rewrap.Rewrapping`).
 
     Args:
         cryptoki: The session's calls.
@@ -66,71 +65,21 @@ class Wrapping:
         self.plain = KeyWrap(CKM.AES_KEY_WRAP, found)
         self.padded = KeyWrap(int(found.aes_key_wrap_padded, 16), found) if found.aes_key_wrap_padded else None
         self.blocks = KeyWrap(int(found.aes_key_unwrap_padded, 16), found) if found.aes_key_unwrap_padded else None
-        self._plain = self.plain.mechanism.pointer
-        self._wraps = self.plain.wraps
-        self._unwraps = self.plain.unwraps
-        self._payload = render(PAYLOAD, found)
+        self.rewrap = bind_rewrap(
+            cryptoki,
+            self._derivations,
+            self.plain.mechanism,
+            self.plain.unwraps,
+            self.plain.wraps,
+            render(PAYLOAD, found),
+        )
         self._created = render(PAYLOAD_CREATED, found)
         self._generated = render(PAYLOAD_GENERATED, found)
         self._in = Buffer(MAX_BLOB_BYTES)
-        self._out = Buffer(_ROOM)
+        self._out = Buffer(ROOM)
         self._source = Handle()
         self._target = Handle()
         self._object = Handle()
-
-    def rewrap(
-        self,
-        source: c_ulong,
-        source_suite: Suite,
-        source_digest: bytes,
-        wrapped: bytes,
-        target: c_ulong,
-        target_suite: Suite,
-        target_digest: bytes,
-    ) -> bytes:
-        """Unwrap under one backing key and wrap under another: derive, unwrap, derive, wrap, destroy three.
-
-        Args:
-            source: Handle of the source backing key.
-            source_suite: Its suite.
-            source_digest: 32 bytes.
-            wrapped: The wrapped key, at most 264 bytes.
-            target: Handle of the destination backing key.
-            target_suite: Its suite.
-            target_digest: 32 bytes.
-
-        Returns:
-            The new wrapped key, as long as the old one.
-
-        Raises:
-            TokenError: a call failed; `C_UnwrapKey` also where the ciphertext is wrong.
-        """
-        calls = self.cryptoki
-        calls.derive_key(
-            self._derivations[source_suite].of(source_digest),
-            source,
-            self._unwraps.pointer,
-            self._unwraps.count,
-            self._source.pointer,
-        )
-        try:
-            self._unwrap_object(wrapped, self._payload, self._plain)
-            try:
-                calls.derive_key(
-                    self._derivations[target_suite].of(target_digest),
-                    target,
-                    self._wraps.pointer,
-                    self._wraps.count,
-                    self._target.pointer,
-                )
-                try:
-                    return self._wrap_object(self._object.value, self._plain)
-                finally:
-                    calls.destroy_object(self._target.value)
-            finally:
-                calls.destroy_object(self._object.value)
-        finally:
-            calls.destroy_object(self._source.value)
 
     def unwrap(
         self,
@@ -225,7 +174,7 @@ class Wrapping:
         Raises:
             TokenError: a call failed.
         """
-        key = self.generate(self._wraps)
+        key = self.generate(self.plain.wraps)
         try:
             mechanism = self.plain.mechanism
             return self.wrap_under(key, mechanism, one) == self.wrap_under(key, mechanism, other)
@@ -287,7 +236,7 @@ class Wrapping:
         Raises:
             TokenError: a call failed.
         """
-        key = self.generate(self._wraps)
+        key = self.generate(self.plain.wraps)
         try:
             return len(self.wrap_under(key, self.plain.mechanism, secret)) - WRAP_OVERHEAD_BYTES
         finally:

@@ -100,7 +100,7 @@ class KeyRef:
     canary: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rewrap:
     """Unwrap under one backing key and wrap under another: the whole of ReEncrypt on the token. Result: the new wrapped key.
 
@@ -268,7 +268,7 @@ class Start:
     settings: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """How one item ended.
 

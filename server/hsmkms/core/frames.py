@@ -2,15 +2,20 @@
 
 A frame is `u32 length` and that many bytes. Integers are big-endian.
 
-- to the worker: `u64 id, u8 opcode, u16 count`, then `count` items, each `u64 expiry` and its command. The expiry is a time of
+- to the worker: `u64 id, u8 opcode, u16 count`, then `count` expiries, u64 each, then as many commands. An expiry is a time of
   CLOCK_MONOTONIC in nanoseconds, 0 for none; a worker does not start an item whose expiry has passed. Each item has its own, so that
   requests of different callers may share a frame.
-- to the front: `u64 id, u8 flags, u16 count`, then for each item `u8 outcome, u32 length, value`. The answers come in the order of
-  the commands. A frame with the flag `RETIRING` may answer fewer items than were asked: those that are missing were not started.
+- to the front: `u64 id, u8 flags, u16 count`, then for each item `u8 outcome, u32 length`, then the values. The answers come in the
+  order of the commands. A frame with the flag `RETIRING` may answer fewer items than were asked: those that are missing were not
+  started.
 
-A command is its fields in their order: numbers as u32, byte strings as `u32 length, bytes`, a `KeyRef` as its 61 bytes,
-a `KeyPairRef` as `CKA_ID, u8 spec, u8 use, u32 length, public key`, a `MacKeyRef` as `CKA_ID, canary`.
-Every field has a limit, every frame too; whatever does not fit is a `FrameError` on either side.
+A command is a head of one size for each kind, then its tails. In the head are its fields in their order: numbers as u32, byte strings
+of one possible length as they are, a `KeyRef` as `CKA_ID, u8 suite, canary`, a `MacKeyRef` as `CKA_ID, canary`; of each other field its
+length as u32. The tails are those other fields, in the same order: byte strings, and a `KeyPairRef` as `CKA_ID, u8 spec, u8 use,
+public key`. Every field has a limit, every frame too; whatever does not fit is a `FrameError` on either side.
+
+Both ends are always of one version, and the whole cost of a command that is not the token's passes through here, twice: so heads are
+read and written by one `struct` call, and a worker keeps the last 1,024 references it has read, since most name the same few keys.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ import struct
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 from hsmkms.core import material_commands
@@ -53,20 +60,23 @@ LENGTH: Final = struct.Struct("!I")
 RETIRING: Final = 1
 """Flag of an answer: this worker starts nothing more and ends; the token failed in a way that a new process may not."""
 
-_REQUEST: Final = struct.Struct("!QBH")
-_EXPIRY: Final = struct.Struct("!Q")
-_RESPONSE: Final = struct.Struct("!QBH")
-_ITEM: Final = struct.Struct("!BI")
+_START: Final = struct.Struct("!QBH")
+"""Of a request: id, opcode, count. Of a response: id, flags, count."""
+_EXPIRIES: Final = tuple([struct.Struct(f"!{count}Q") for count in range(MAX_ITEMS + 1)])
+_RESULTS: Final = tuple([struct.Struct("!" + "BI" * count) for count in range(MAX_ITEMS + 1)])
+"""By the number of items."""
 _KEY: Final = struct.Struct(f"!{CKA_ID_BYTES}sB{CANARY_BYTES}s")
 _PAIR: Final = struct.Struct(f"!{CKA_ID_BYTES}sBB")
 _MAC_KEY: Final = struct.Struct(f"!{CKA_ID_BYTES}s{MAC_CANARY_BYTES}s")
+_REMEMBERED: Final = 1024
+_OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
 
 
 class FrameError(Exception):
     """Bytes that are no frame, or a value that does not fit into one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """A frame to a worker.
 
@@ -81,7 +91,7 @@ class Request:
     items: tuple[Command, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """A frame to the front.
 
@@ -123,64 +133,18 @@ _LONGEST: Final = {
 """Longest fields in bytes, by name."""
 
 
-class _Reader:
-    """A cursor over a frame that never reads past its end."""
-
-    __slots__ = ("data", "position")
-
-    def __init__(self, data: bytes, position: int = 0) -> None:
-        self.data = data
-        self.position = position
-
-    def take(self, length: int) -> bytes:
-        end = self.position + length
-        if end > len(self.data):
-            raise FrameError("a field reaches past the end of its frame")
-        piece = self.data[self.position : end]
-        self.position = end
-        return piece
-
-    def number(self) -> int:
-        return int.from_bytes(self.take(4), "big")
-
-    def finish(self) -> None:
-        if self.position != len(self.data):
-            raise FrameError("bytes after the last field of a frame")
-
-
-def _pack_bytes(name: str) -> Callable[[bytes], bytes]:
-    exact, longest = _EXACT.get(name), _LONGEST.get(name, 0)
-
-    def pack(value: bytes) -> bytes:
-        if (len(value) != exact) if exact is not None else (len(value) > longest):
-            raise FrameError(f"{name} has {len(value)} bytes")
-        return LENGTH.pack(len(value)) + value
-
-    return pack
-
-
-def _take_bytes(name: str) -> Callable[[_Reader], bytes]:
-    exact, longest = _EXACT.get(name), _LONGEST.get(name, 0)
-
-    def take(reader: _Reader) -> bytes:
-        length = reader.number()
-        if (length != exact) if exact is not None else (length > longest):
-            raise FrameError(f"{name} has {length} bytes")
-        return reader.take(length)
-
-    return take
-
-
 def _pack_key(key: KeyRef) -> bytes:
-    if len(key.cka_id) != CKA_ID_BYTES or len(key.canary) != CANARY_BYTES:
+    cka_id, canary = key.cka_id, key.canary
+    if len(cka_id) != CKA_ID_BYTES or len(canary) != CANARY_BYTES:
         raise FrameError("a key reference of the wrong length")
-    return _KEY.pack(key.cka_id, key.suite, key.canary)
+    return _KEY.pack(cka_id, key.suite, canary)
 
 
-def _take_key(reader: _Reader) -> KeyRef:
-    identifier, suite, canary = _KEY.unpack(reader.take(_KEY.size))
+@lru_cache(_REMEMBERED)
+def _key_of(packed: bytes) -> KeyRef:
+    cka_id, suite, canary = _KEY.unpack(packed)
     try:
-        return KeyRef(identifier, Suite(suite), canary)
+        return KeyRef(cka_id, Suite(suite), canary)
     except ValueError:
         raise FrameError(f"unknown suite {suite}") from None
 
@@ -188,16 +152,16 @@ def _take_key(reader: _Reader) -> KeyRef:
 def _pack_pair(pair: KeyPairRef) -> bytes:
     if len(pair.cka_id) != CKA_ID_BYTES or not 0 < len(pair.public_key) <= MAX_KEY_PROOF_BYTES:
         raise FrameError("a key pair reference of the wrong length")
-    return _PAIR.pack(pair.cka_id, pair.spec, pair.use) + LENGTH.pack(len(pair.public_key)) + pair.public_key
+    return _PAIR.pack(pair.cka_id, pair.spec, pair.use) + pair.public_key
 
 
-def _take_pair(reader: _Reader) -> KeyPairRef:
-    identifier, spec, use = _PAIR.unpack(reader.take(_PAIR.size))
-    length = reader.number()
-    if not 0 < length <= MAX_KEY_PROOF_BYTES:
-        raise FrameError(f"a public key of {length} bytes")
+@lru_cache(_REMEMBERED)
+def _pair_of(packed: bytes) -> KeyPairRef:
+    if len(packed) <= _PAIR.size:
+        raise FrameError(f"a key pair reference of {len(packed)} bytes")
+    cka_id, spec, use = _PAIR.unpack_from(packed)
     try:
-        return KeyPairRef(identifier, PairSpec(spec), PairUse(use), reader.take(length))
+        return KeyPairRef(cka_id, PairSpec(spec), PairUse(use), packed[_PAIR.size :])
     except ValueError:
         raise FrameError(f"unknown kind {spec} or use {use} of a key pair") from None
 
@@ -208,59 +172,106 @@ def _pack_mac_key(key: MacKeyRef) -> bytes:
     return _MAC_KEY.pack(key.cka_id, key.canary)
 
 
-def _take_mac_key(reader: _Reader) -> MacKeyRef:
-    return MacKeyRef(*_MAC_KEY.unpack(reader.take(_MAC_KEY.size)))
-
-
-def _pack_number(value: int) -> bytes:
-    if not 0 <= value < 1 << 32:
-        raise FrameError(f"{value} does not fit into 32 bits")
-    return LENGTH.pack(value)
-
-
-def _require_64_bits(*values: int) -> None:
-    for value in values:
-        if not 0 <= value < 1 << 64:
-            raise FrameError(f"{value} does not fit into 64 bits")
+@lru_cache(_REMEMBERED)
+def _mac_key_of(packed: bytes) -> MacKeyRef:
+    return MacKeyRef(*_MAC_KEY.unpack(packed))
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
+    """How the commands of one kind are written.
+
+    Args:
+        kind: Its class.
+        fields: Returns its fields in their order.
+        head: Its head.
+        exact: Fields in the head that have one length: index, name, bytes.
+        references: Fields that are references: index, how they are packed, how they are read.
+        tails: Fields that are tails: index, name, most bytes.
+    """
+
     kind: Callable[..., Command]
-    packers: tuple[tuple[str, Callable[[Any], bytes]], ...]
-    takers: tuple[Callable[[_Reader], Any], ...]
+    fields: Callable[[Any], tuple[Any, ...]]
+    head: struct.Struct
+    exact: tuple[tuple[int, str, int], ...]
+    references: tuple[tuple[int, Callable[[Any], bytes], Callable[[bytes], Any]], ...]
+    tails: tuple[tuple[int, str, int], ...]
 
-    def pack(self, item: Command) -> bytes:
-        return b"".join([pack(getattr(item, name)) for name, pack in self.packers])
+    def pack(self, item: Command, parts: list[bytes]) -> None:
+        """Append a command's head and tails to `parts`."""
+        values = [*self.fields(item)]
+        for index, pack, _ in self.references:
+            values[index] = pack(values[index])
+        for index, name, length in self.exact:
+            if len(values[index]) != length:
+                raise FrameError(f"{name} has {len(values[index])} bytes")
+        tails = []
+        for index, name, most in self.tails:
+            tail = values[index]
+            if len(tail) > most:
+                raise FrameError(f"{name} has {len(tail)} bytes")
+            values[index] = len(tail)
+            tails.append(tail)
+        parts.append(self.head.pack(*values))
+        parts += tails
 
-    def take(self, reader: _Reader) -> Command:
-        return self.kind(*[take(reader) for take in self.takers])
+    def take(self, body: bytes, position: int) -> tuple[Command, int]:
+        """Return the command at a position, and where it ends."""
+        values = [*self.head.unpack_from(body, position)]
+        position += self.head.size
+        for index, name, most in self.tails:
+            length = values[index]
+            if length > most:
+                raise FrameError(f"{name} has {length} bytes")
+            end = position + length
+            values[index] = body[position:end]
+            position = end
+        if position > len(body):
+            raise FrameError("a field reaches past the end of its frame")
+        for index, _, read in self.references:
+            values[index] = read(values[index])
+        return self.kind(*values), position
 
 
-_REFERENCES: Final[dict[Any, tuple[Callable[[Any], bytes], Callable[[_Reader], Any]]]] = {
-    KeyRef: (_pack_key, _take_key),
-    KeyPairRef: (_pack_pair, _take_pair),
-    MacKeyRef: (_pack_mac_key, _take_mac_key),
+_IN_HEAD: Final[dict[Any, tuple[str, Callable[[Any], bytes], Callable[[bytes], Any]]]] = {
+    KeyRef: (f"{_KEY.size}s", _pack_key, _key_of),
+    MacKeyRef: (f"{_MAC_KEY.size}s", _pack_mac_key, _mac_key_of),
 }
 
 
 def _layout(kind: type) -> _Layout:
     hints = typing.get_type_hints(kind)
-    packers: list[tuple[str, Callable[[Any], bytes]]] = []
-    takers: list[Callable[[_Reader], Any]] = []
-    for field in dataclasses.fields(kind):
-        annotation = hints[field.name]
-        if annotation in _REFERENCES:
-            pack, take = _REFERENCES[annotation]
-            packers.append((field.name, pack))
-            takers.append(take)
-        elif annotation is bytes:
-            packers.append((field.name, _pack_bytes(field.name)))
-            takers.append(_take_bytes(field.name))
+    names = [field.name for field in dataclasses.fields(kind)]
+    head = "!"
+    exact: list[tuple[int, str, int]] = []
+    references: list[tuple[int, Callable[[Any], bytes], Callable[[bytes], Any]]] = []
+    tails: list[tuple[int, str, int]] = []
+    for index, name in enumerate(names):
+        annotation = hints[name]
+        if annotation in _IN_HEAD:
+            code, pack, read = _IN_HEAD[annotation]
+            head += code
+            references.append((index, pack, read))
+        elif annotation is bytes and name in _EXACT:
+            head += f"{_EXACT[name]}s"
+            exact.append((index, name, _EXACT[name]))
         else:
-            packers.append((field.name, _pack_number))
-            takers.append(_Reader.number)
-    return _Layout(kind, tuple(packers), tuple(takers))
+            head += "I"
+            if annotation is KeyPairRef:
+                references.append((index, _pack_pair, _pair_of))
+                tails.append((index, name, _PAIR.size + MAX_KEY_PROOF_BYTES))
+            elif annotation is bytes:
+                tails.append((index, name, _LONGEST[name]))
+    return _Layout(kind, _fields(names), struct.Struct(head), tuple(exact), tuple(references), tuple(tails))
+
+
+def _fields(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    match names:
+        case []:
+            return lambda _: ()
+        case [name]:
+            return lambda item: (getattr(item, name),)  # attrgetter would return the value alone
+    return attrgetter(*names)
 
 
 _LAYOUTS: Final[dict[int, _Layout]] = {
@@ -274,19 +285,22 @@ def encode_request(request: Request) -> bytes:
     Raises:
         FrameError: a field, or the whole, is over its limit, or the items are not of one kind.
     """
-    items = request.items
-    if not 1 <= len(items) <= MAX_ITEMS:
-        raise FrameError(f"{len(items)} items in a frame")
+    items, expiries = request.items, request.expiries_ns
+    count = len(items)
+    if not 1 <= count <= MAX_ITEMS:
+        raise FrameError(f"{count} items in a frame")
+    if len(expiries) != count:
+        raise FrameError(f"{len(expiries)} expiries of {count} items in a frame")
     opcode = items[0].opcode
-    if any(item.opcode is not opcode for item in items):
-        raise FrameError("items of different kinds in a frame")
-    if len(request.expiries_ns) != len(items):
-        raise FrameError(f"{len(request.expiries_ns)} expiries of {len(items)} items in a frame")
     pack = _LAYOUTS[opcode].pack
-    _require_64_bits(request.number, *request.expiries_ns)
-    parts = [_REQUEST.pack(request.number, opcode, len(items))]
-    for expiry_ns, item in zip(request.expiries_ns, items, strict=True):
-        parts += (_EXPIRY.pack(expiry_ns), pack(item))
+    try:
+        parts = [_START.pack(request.number, opcode, count), _EXPIRIES[count].pack(*expiries)]
+        for item in items:
+            if item.opcode is not opcode:
+                raise FrameError("items of different kinds in a frame")
+            pack(item, parts)
+    except (struct.error, OverflowError) as error:
+        raise FrameError(f"a number does not fit: {error}") from error
     body = b"".join(parts)
     if len(body) > MAX_REQUEST_BYTES:
         raise FrameError(f"a request of {len(body)} bytes")
@@ -301,18 +315,22 @@ def decode_request(body: bytes) -> Request:
     """
     if len(body) > MAX_REQUEST_BYTES:
         raise FrameError(f"a request of {len(body)} bytes")
-    reader = _Reader(body)
-    number, opcode, count = _REQUEST.unpack(reader.take(_REQUEST.size))
-    layout = _LAYOUTS.get(opcode)
-    if layout is None or not 1 <= count <= MAX_ITEMS:
-        raise FrameError(f"{count} items of opcode {opcode}")
-    expiries: list[int] = []
-    items: list[Command] = []
-    for _ in range(count):
-        expiries += _EXPIRY.unpack(reader.take(_EXPIRY.size))
-        items.append(layout.take(reader))
-    reader.finish()
-    return Request(number, tuple(expiries), tuple(items))
+    try:
+        number, opcode, count = _START.unpack_from(body)
+        layout = _LAYOUTS.get(opcode)
+        if layout is None or not 1 <= count <= MAX_ITEMS:
+            raise FrameError(f"{count} items of opcode {opcode}")
+        expiries = _EXPIRIES[count].unpack_from(body, _START.size)
+        position = _START.size + _EXPIRIES[count].size
+        items: list[Command] = []
+        for _ in range(count):
+            item, position = layout.take(body, position)
+            items.append(item)
+    except struct.error:
+        raise FrameError("a field reaches past the end of its frame") from None
+    if position != len(body):
+        raise FrameError("bytes after the last field of a frame")
+    return Request(number, expiries, tuple(items))
 
 
 def encode_response(number: int, results: Sequence[Result], *, retiring: bool = False) -> bytes:
@@ -321,16 +339,25 @@ def encode_response(number: int, results: Sequence[Result], *, retiring: bool = 
     Raises:
         FrameError: it is over its limit.
     """
-    _require_64_bits(number)
-    if len(results) > MAX_ITEMS:
-        raise FrameError(f"{len(results)} items in a frame")
-    parts = [_RESPONSE.pack(number, RETIRING if retiring else 0, len(results))]
+    count = len(results)
+    if count > MAX_ITEMS:
+        raise FrameError(f"{count} items in a frame")
+    lengths: list[int] = []
+    values: list[bytes] = []
+    size = _START.size + _RESULTS[count].size
     for result in results:
-        parts += (_ITEM.pack(result.outcome, len(result.value)), result.value)
-    body = b"".join(parts)
-    if len(body) > MAX_RESPONSE_BYTES:
-        raise FrameError(f"a response of {len(body)} bytes")
-    return LENGTH.pack(len(body)) + body
+        value = result.value
+        length = len(value)
+        lengths += (result.outcome, length)
+        values.append(value)
+        size += length
+    if size > MAX_RESPONSE_BYTES:
+        raise FrameError(f"a response of {size} bytes")
+    try:
+        start = _START.pack(number, RETIRING if retiring else 0, count)
+    except (struct.error, OverflowError) as error:
+        raise FrameError(f"an id that does not fit: {error}") from error
+    return b"".join((LENGTH.pack(size), start, _RESULTS[count].pack(*lengths), *values))
 
 
 def decode_response(body: bytes) -> Response:
@@ -341,18 +368,23 @@ def decode_response(body: bytes) -> Response:
     """
     if len(body) > MAX_RESPONSE_BYTES:
         raise FrameError(f"a response of {len(body)} bytes")
-    reader = _Reader(body)
-    number, flags, count = _RESPONSE.unpack(reader.take(_RESPONSE.size))
-    if flags not in (0, RETIRING) or count > MAX_ITEMS:
-        raise FrameError(f"{count} items, flags {flags}")
-    results = []
-    for _ in range(count):
-        outcome, length = _ITEM.unpack(reader.take(_ITEM.size))
-        try:
-            results.append(Result(Outcome(outcome), reader.take(length)))
-        except ValueError:
-            raise FrameError(f"unknown outcome {outcome}") from None
-    reader.finish()
+    try:
+        number, flags, count = _START.unpack_from(body)
+        if flags not in (0, RETIRING) or count > MAX_ITEMS:
+            raise FrameError(f"{count} items, flags {flags}")
+        heads = iter(_RESULTS[count].unpack_from(body, _START.size))
+    except struct.error:
+        raise FrameError("a field reaches past the end of its frame") from None
+    position = _START.size + _RESULTS[count].size
+    results: list[Result] = []
+    for outcome, length in zip(heads, heads, strict=True):
+        if outcome not in _OUTCOMES:
+            raise FrameError(f"unknown outcome {outcome}")
+        end = position + length
+        results.append(Result(_OUTCOMES[outcome], body[position:end]))
+        position = end
+    if position != len(body):
+        raise FrameError("the values of a frame are not as long as it says")
     return Response(number, flags == RETIRING, tuple(results))
 
 

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
+
+ALLOCATOR: Final = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=127"}
+"""Environment of a token worker: how many freed pieces of memory of each size glibc keeps at hand, instead of 7. The most that every
+glibc takes, and at most 5 MiB. SoftHSM makes and destroys three objects of some hundred pieces in each ReEncrypt, and takes about a tenth
+less processor time with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from hsmkms.core.frames import (
     frame_length,
 )
 from hsmkms.core.material_commands import Command
-from hsmkms.core.startup import TokenDescription, WorkerSettings
+from hsmkms.core.startup import ALLOCATOR, TokenDescription, WorkerSettings
 from hsmkms.server.token.jobs import Job, budget_s
 
 MAX_FRAMES: Final = 4
@@ -347,4 +347,4 @@ def worker_environment(extra: Mapping[str, str]) -> dict[str, str]:
         extra: Variables for the PKCS#11 module, for example `SOFTHSM2_CONF`.
     """
     kept = ("PATH", "LANG", "LC_ALL", "TZ", "CREDENTIALS_DIRECTORY")
-    return {name: os.environ[name] for name in kept if name in os.environ} | dict(extra)
+    return ALLOCATOR | {name: os.environ[name] for name in kept if name in os.environ} | dict(extra)
