@@ -80,6 +80,23 @@ async def test_one_idempotency_key_on_two_fronts_at_once_generates_once(path):
             assert key.backing_keys[1].canary == token.canary(key.cka_id(1))
 
 
+async def test_a_change_gives_the_view_another_revision_here_at_once_and_elsewhere_as_soon_as_it_is_seen(path):
+    async with running(path) as one, running(path) as other:
+        key = await finished_key(one)
+        await other._database.catch_up()
+        before = one.view.revision, other.view.revision
+        await one.changes.set_state(mutation("DisableKey"), key, KeyState.DISABLED)
+        assert one.view.revision != before[0]
+        assert other.view.revision == before[1]
+        await other._database.catch_up()
+        assert other.view.key(SCOPE, key.key_id).state is KeyState.DISABLED
+        assert other.view.revision != before[1]
+        now = one.view.revision, other.view.revision
+        await one._database.catch_up()
+        await other._database.catch_up()
+        assert (one.view.revision, other.view.revision) == now, "nothing has changed since"
+
+
 async def test_a_claim_is_held_by_one_process_until_it_ends(path):
     same = mutation(key="k")
     async with running(path) as one:

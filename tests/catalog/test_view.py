@@ -2,6 +2,7 @@
 
 import random
 from bisect import bisect_right
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,15 +10,20 @@ from hypothesis import strategies as st
 
 from catalog.helpers import CANARY, OTHER_SCOPE, SCOPE, START, SUITE, new_key
 from hsmkms.core.errors import KeyUnavailableException
-from hsmkms.core.model import Alias, BackingKeyState
+from hsmkms.core.model import Alias, BackingKeyState, Grant, GrantOperation
 from hsmkms.core.service_keys import ServiceKey
+from hsmkms.core.usage import KeyUse
 from hsmkms.server.catalog import grant_index, names
 from hsmkms.server.catalog import view as view_module
-from hsmkms.server.catalog.rows import AliasRow, ChangedRows, KeyRow, ServiceKeyRow
+from hsmkms.server.catalog.rows import AliasRow, ChangedRows, GrantRow, KeyRow, ServiceKeyRow, UsageRow
 from hsmkms.server.catalog.view import SortedNames, View
 
 KEYS = [new_key() for _ in range(3)] + [new_key(OTHER_SCOPE)]
 NAMES = [f"alias/{letter}" for letter in "abcde"]
+GRANT = Grant(
+    SCOPE, KEYS[1].key_id, "g" * 64, "", "arn:aws:iam::111122223333:user/a", "", "arn:aws:iam::111122223333:root",
+    (GrantOperation.ENCRYPT,), None, None, START,
+)  # fmt: skip
 CHANGES = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(KEYS[:3]), st.booleans()), max_size=40)
 
 
@@ -98,6 +104,36 @@ def test_an_older_row_never_replaces_a_newer_one():
     view.apply(rows(6, service_keys=[ServiceKeyRow(6, active)]))
     view.apply(rows(6, service_keys=[ServiceKeyRow(5, creating)]))
     assert view.service_key("health") == active
+
+
+def test_the_revision_is_another_one_after_every_change_that_a_judgement_may_depend_on():
+    view = View(lambda: 0.0)
+    seen = [view.revision]
+    view.load(rows(0, [KeyRow(0, key) for key in KEYS]))
+    seen.append(view.revision)
+    active = ServiceKey("health", b"i" * 20, SUITE, "t", BackingKeyState.ACTIVE, CANARY)
+    for changed in (
+        rows(1, [KeyRow(1, KEYS[0], deleted=True)]),
+        rows(2, aliases=[AliasRow(2, Alias(SCOPE, NAMES[0], KEYS[1].key_id, START, START), deleted=False)]),
+        rows(3, service_keys=[ServiceKeyRow(3, active)]),
+        replace(rows(4), grants=[GrantRow(4, GRANT, ended=False)]),
+        replace(rows(5), grants=[GrantRow(5, GRANT, ended=True)]),
+    ):
+        view.apply(changed)
+        seen.append(view.revision)
+    assert len(set(seen)) == len(seen)
+    view.apply(rows(6))
+    view.apply(replace(rows(7), usages=[UsageRow(7, KeyUse(KEYS[1].key_id, "Encrypt", START, "r", START))]))
+    assert (view.revision, view.position) == (seen[-1], 7), "uses are written every minute, and change no judgement"
+
+
+def test_a_change_that_fails_half_way_has_another_revision_all_the_same():
+    view = with_keys()
+    before = view.revision
+    with pytest.raises(AttributeError):
+        view.apply(rows(1, [KeyRow(1, KEYS[0], deleted=True), None]))
+    assert view.key(SCOPE, KEYS[0].key_id) is None
+    assert view.revision != before
 
 
 def test_a_view_serves_for_thirty_seconds_after_it_was_last_confirmed():

@@ -71,8 +71,18 @@ class SimulatedCatalog:
     changed: list[str] = field(default_factory=list)
     _kept: dict[tuple[Scope, str, str, str], _Kept] = field(default_factory=dict)
     _claimed: set[bytes] = field(default_factory=set)
+    _seen: tuple[object, ...] = ()
+    _revision: int = 0
 
     # The view
+
+    @property
+    def revision(self) -> int:
+        seen = dict(self.keys), dict(self.aliases), dict(self.grants)
+        if seen != self._seen:
+            self._seen = seen
+            self._revision += 1
+        return self._revision
 
     def require_fresh(self) -> None:
         if self.stale:

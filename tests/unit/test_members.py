@@ -1,8 +1,12 @@
 """What breaks a member's constraint, in AWS's words."""
 
 import dataclasses
+import re
+import typing
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hsmkms.core import members
 from hsmkms.core.errors import ValidationException
@@ -210,6 +214,36 @@ def test_a_value_of_exactly_64_characters_is_shown_whole():
     with pytest.raises(ValidationException) as refused:
         check(GenerateDataKeyRequest(key_id=KEY, key_spec="s" * 64))
     assert f"'{'s' * 64}'" in refused.value.message
+
+
+VALUES = {
+    str: st.sampled_from(["", "a", "k" * 2048, "k" * 2049, "alias/a", "é\n", *ALGORITHMS.strip("[]").split(", ")]),
+    bytes: st.sampled_from([b"", b"x", b"x" * 4096, b"x" * 4097, b"x" * 6144, b"x" * 6145]),
+    int: st.sampled_from([-(10**30), -1, 0, 1, 7, 30, 31, 90, 1024, 1025, 2560, 2561, 10**30]),
+    bool: st.booleans(),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.name)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_request_is_refused_where_a_member_on_its_own_breaks_its_constraint_and_nowhere_else(operation, data):
+    values = {}
+    for name, annotation in typing.get_type_hints(operation.request).items():
+        kinds = [kind for kind in VALUES if kind is annotation or kind in typing.get_args(annotation)]
+        if typing.get_origin(annotation) is tuple and typing.get_args(annotation)[0] is str:
+            values[name] = tuple(data.draw(st.lists(VALUES[str], max_size=11)))
+        elif kinds:
+            values[name] = data.draw(st.one_of(st.none(), VALUES[kinds[0]]))
+    request = operation.request(**values)
+    paths = [wire_name(f.name) for f in dataclasses.fields(request)
+             if list(members._problems("x", getattr(request, f.name), constraint_of(f)))]  # fmt: skip
+    if not paths:
+        check(request)
+        return
+    with pytest.raises(ValidationException, match=f"^{len(paths)} validation error") as refused:
+        check(request)
+    assert re.findall(r" at '(\w+)' failed to satisfy", refused.value.message) == paths
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -20,7 +20,7 @@ from google.protobuf.message import Message as ProtoMessage
 
 from hsmkms.core import model
 from hsmkms.core.errors import ValidationException
-from hsmkms.core.members import wire_name
+from hsmkms.core.members import values_getter, wire_name
 from hsmkms.core.messages import BULKS, OPERATIONS
 from hsmkms.v1 import kms_pb2
 
@@ -34,33 +34,66 @@ _LAST_US: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(micro
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Member:
+    """One member on its two ways.
+
+    Args:
+        name: On both sides.
+        number: Of the protobuf field.
+        has_presence: Whether the protobuf field can be absent.
+        read: From protobuf to core; None where the value stays as it is.
+        write: From core to what the protobuf field is set to; None where the value stays as it is.
+        put: Instead of `write`, for what cannot be set: takes the protobuf message and core's value.
+    """
+
     name: str
+    number: int
     has_presence: bool
-    from_proto: Convert
-    set_proto: Callable[[Any, Any], None]
+    read: Convert | None
+    write: Convert | None = None
+    put: Callable[[Any, Any], None] | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class _Pair:
-    kind: type
-    proto: type[ProtoMessage]
-    members: tuple[_Member, ...]
-    always: tuple[_Member, ...]
-    """Those that are read whether or not they are in the message: what has no presence, and no default in core."""
-    by_name: Mapping[str, _Member]
+    """A message of core and its protobuf message.
+
+    Args:
+        kind: Core's class.
+        proto: The protobuf class.
+        members: Every member of core's class.
+        always: Those that are read whether or not they are in the message: what has no presence, and no default in core.
+    """
+
+    __slots__ = ("_always", "_get", "_kind", "_reads", "_writes", "proto")
+
+    def __init__(
+        self, kind: type, proto: type[ProtoMessage], members: Sequence[_Member], always: Sequence[_Member]
+    ) -> None:
+        self.proto = proto
+        self._kind = kind
+        self._reads = {member.number: (member.name, member.read) for member in members}
+        self._always = tuple((member.name, member.read) for member in always)
+        self._get = values_getter([member.name for member in members])
+        self._writes = tuple((member.name, member.write, member.put) for member in members)
 
     def from_proto(self, message: Any) -> Any:
-        known = {field.name: self.by_name[field.name].from_proto(value) for field, value in message.ListFields()}
-        for member in self.always:
-            if member.name not in known:
-                known[member.name] = member.from_proto(getattr(message, member.name))
-        return self.kind(**known)
+        known = {}
+        for field, value in message.ListFields():
+            name, read = self._reads[field.number]
+            known[name] = value if read is None else read(value)
+        for name, read in self._always:
+            if name not in known:
+                value = getattr(message, name)
+                known[name] = value if read is None else read(value)
+        return self._kind(**known)
 
     def fill(self, target: Any, message: Any) -> None:
-        for member in self.members:
-            value = getattr(message, member.name)
-            if value is not None:
-                member.set_proto(target, value)
+        for value, (name, write, put) in zip(self._get(message), self._writes, strict=True):
+            if value is None:
+                continue
+            if put is not None:
+                put(target, value)
+            else:
+                setattr(target, name, value if write is None else write(value))
 
     def to_proto(self, message: Any) -> ProtoMessage:
         target = self.proto()
@@ -151,7 +184,7 @@ def _pair(kind: type, proto: Any) -> _Pair:
         for member in members
         if not member.has_presence and not (member.name in defaults and member.name in repeated)
     )
-    return _Pair(kind, proto, members, always, {member.name: member for member in members})
+    return _Pair(kind, proto, members, always)
 
 
 def _member(name: str, annotation: Any, field: FieldDescriptor) -> _Member:
@@ -159,10 +192,14 @@ def _member(name: str, annotation: Any, field: FieldDescriptor) -> _Member:
     if typing.get_origin(annotation) is tuple:
         return _repeated(name, typing.get_args(annotation)[0], field)
     if typing.get_origin(annotation) is Mapping:
-        return _Member(name, False, dict, lambda target, value: getattr(target, name).update(value))
+        return _Member(name, field.number, False, dict, put=lambda target, value: getattr(target, name).update(value))
     if annotation is datetime:
         return _Member(
-            name, True, _read_time, lambda target, value: getattr(target, name).FromMicroseconds(_microseconds(value))
+            name,
+            field.number,
+            True,
+            _read_time,
+            put=lambda target, value: getattr(target, name).FromMicroseconds(_microseconds(value)),
         )
     if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
         pair = _pair(annotation, _proto_class(field))
@@ -171,9 +208,9 @@ def _member(name: str, annotation: Any, field: FieldDescriptor) -> _Member:
             getattr(target, name).SetInParent()  # a structure without members is there all the same
             pair.fill(getattr(target, name), value)
 
-        return _Member(name, True, pair.from_proto, fill_one)
+        return _Member(name, field.number, True, pair.from_proto, put=fill_one)
     read, write = _scalar(name, annotation, field)
-    return _Member(name, field.has_presence, read, lambda target, value: setattr(target, name, write(value)))
+    return _Member(name, field.number, field.has_presence, read, write)
 
 
 def _repeated(name: str, element: Any, field: FieldDescriptor) -> _Member:
@@ -184,29 +221,26 @@ def _repeated(name: str, element: Any, field: FieldDescriptor) -> _Member:
             for value in values:
                 pair.fill(getattr(target, name).add(), value)
 
-        return _Member(name, False, lambda values: tuple(map(pair.from_proto, values)), fill)
+        return _Member(name, field.number, False, lambda values: tuple(map(pair.from_proto, values)), put=fill)
     read, write = _scalar(name, element, field)
     return _Member(
         name,
+        field.number,
         False,
-        lambda values: tuple(map(read, values)),
-        lambda target, values: getattr(target, name).extend(map(write, values)),
+        tuple if read is None else lambda values: tuple(map(read, values)),
+        put=lambda target, values: getattr(target, name).extend(values if write is None else map(write, values)),
     )
 
 
-def _scalar(name: str, annotation: Any, field: FieldDescriptor) -> tuple[Convert, Convert]:
+def _scalar(name: str, annotation: Any, field: FieldDescriptor) -> tuple[Convert | None, Convert | None]:
     enum = field.enum_type
     if enum is None:
-        return _same, _same
+        return None, None
     return (
-        (_read_member(annotation, enum), _write_member(enum))
+        (_read_member(annotation, enum), _write_member(annotation, enum))
         if isinstance(annotation, type) and issubclass(annotation, StrEnum)
         else (_read_text(enum), _write_text(name, enum))
     )
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _prefix(enum: EnumDescriptor) -> str:
@@ -253,9 +287,9 @@ def _read_member(kind: type[StrEnum], enum: EnumDescriptor) -> Convert:
     return read
 
 
-def _write_member(enum: EnumDescriptor) -> Convert:
+def _write_member(kind: type[StrEnum], enum: EnumDescriptor) -> Convert:
     numbers = {value.name.removeprefix(_prefix(enum)): value.number for value in enum.values}
-    return lambda member: numbers[member.name]
+    return {member: numbers[name] for name, member in kind.__members__.items() if name in numbers}.__getitem__
 
 
 def _read_time(value: Any) -> datetime:

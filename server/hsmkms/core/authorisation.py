@@ -5,6 +5,7 @@ nothing. What a grant allows is looked up only for actions that grants know of.
 
 A decision in which no policy asked for a condition key, and no grant had a say, follows from the policies alone: it is kept, and is the
 decision for every request of the same principal, action and key for as long as the key has that policy and the caller no grant on it.
+Operations that keep what they judged ask whether a decision is one of these (`is_settled`), and then ask no more until the catalog changes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, Protocol, TypeAlias
 from hsmkms.core.errors import MalformedPolicyDocumentException
 from hsmkms.core.grant_tokens import GrantTokens, KnownGrants
 from hsmkms.core.grants import GrantsView, Retirement, caller_names, grant_allowing, retirement
-from hsmkms.core.model import KmsKey, Scope
+from hsmkms.core.model import KmsKey, Principal, Scope
 from hsmkms.core.policy.condition_keys import ConditionInputs, LazyContext, condition_context
 from hsmkms.core.policy.decision import Decision, Reason, check_lockout, decide, default_key_policy
 from hsmkms.core.policy.documents import PolicyKind, parse_policy
@@ -55,7 +56,8 @@ class PolicyAuthorizer:
         identity_policies: The identity policies of each principal, by its ARN.
         grant_tokens: Reads the grant tokens of a request.
         clock: The time.
-        decided: Is told each decision, for the log; not the request's secrets, of which there are none here.
+        decided: Is told each decision that is asked for, and so each denial, for the log; not the request's secrets, of which there are
+            none here.
     """
 
     def __init__(
@@ -86,6 +88,20 @@ class PolicyAuthorizer:
         self._decided(request, decision)
         return decision.allowed
 
+    def is_settled(self, principal: Principal, action: str, resource: str, key: KmsKey) -> bool:
+        """Say whether an action that was just allowed is allowed by policies that ask for no condition key, and by no grant.
+
+        Args:
+            principal: Who asked.
+            action: For example `kms:ReEncryptFrom`.
+            resource: The key's ARN.
+            key: The key.
+        """
+        if self._has_grants(key, principal.arn):
+            return False
+        known = self._settled.get(_settled_by(principal, action, resource, key))
+        return known is not None and known.allowed
+
     def decision(self, request: AuthorisationRequest) -> Decision:
         """Return the decision on a request, with its reason.
 
@@ -93,7 +109,7 @@ class PolicyAuthorizer:
             InvalidGrantTokenException: a grant token of the request is not valid.
         """
         key = request.key
-        settled = key and self._settled_by(request, key)
+        settled = key and self._may_be_settled(request, key)
         if settled:
             known = self._settled.get(settled)
             if known is not None:
@@ -106,12 +122,12 @@ class PolicyAuthorizer:
             self._settled[settled] = decision
         return decision
 
-    def _settled_by(self, request: AuthorisationRequest, key: KmsKey) -> _Settled | None:
+    def _may_be_settled(self, request: AuthorisationRequest, key: KmsKey) -> _Settled | None:
         """Return what a decision depends on if no policy asks for a condition key and no grant can matter, or None if one can."""
         principal = request.call.principal
         if request.grant_tokens or request.grant is not None or self._has_grants(key, principal.arn):
             return None
-        return principal.arn, principal.account, request.action, request.resource, key.scope.account, key.policy
+        return _settled_by(principal, request.action, request.resource, key)
 
     def _has_grants(self, key: KmsKey, principal_arn: str) -> bool:
         return any(self._view.grants_to(key.key_id, name) for name in caller_names(principal_arn, for_account=True))
@@ -219,6 +235,10 @@ _NOTHING_ALLOWED: Final = parse_policy(
     '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}]}',
     PolicyKind.KEY,
 )
+
+
+def _settled_by(principal: Principal, action: str, resource: str, key: KmsKey) -> _Settled:
+    return principal.arn, principal.account, action, resource, key.scope.account, key.policy
 
 
 def _retirement(by_grant: Retirement, facts: Facts, identity_policies: Sequence[Policy]) -> Decision:

@@ -21,6 +21,8 @@ HEADER_BYTES: Final = 48
 SALT_BYTES: Final = 16
 KEY_UUID_BYTES: Final = 16
 CKA_ID_BYTES: Final = KEY_UUID_BYTES + 4
+NAMING_BYTES: Final = 28
+"""Of a header: all but length and salt. They name the backing key, and how the body is to be read."""
 DIGEST_BYTES: Final = 32
 WRAP_OVERHEAD_BYTES: Final = 8
 """What RFC 3394 adds to what it wraps (section 2.2.1: one 64-bit block), and RFC 5649 to what it has padded to whole blocks."""
@@ -45,6 +47,7 @@ MAX_KEY_PROOF_BYTES: Final = 1024
 
 _HEADER: Final = struct.Struct("!3sBBBBB16sII16s")
 _DERIVATION_LABEL: Final = b"hsm-kms/v1"
+_NOTHING_SEALED: Final = hashlib.sha256().digest()
 _CANARY_LABEL: Final = b"hsm-kms/canary/v1"
 
 CANARY_VALUE: Final = hashlib.sha256(b"hsm-kms canary: a public value").digest()
@@ -91,8 +94,15 @@ class Mode(IntEnum):
 
 _SUITES: Final = {int(suite): suite for suite in Suite if suite is not Suite.NONE}
 _MODES: Final = {int(mode): mode for mode in Mode}
-_KEY_TYPES: Final = frozenset(kind for kind in KeyType if kind is not KeyType.NONE)
-_NO_KEY_TYPE: Final = frozenset({KeyType.NONE})
+_NO_KEY_TYPE: Final = {int(KeyType.NONE): KeyType.NONE}
+_KEY_TYPES: Final = {int(mode): _NO_KEY_TYPE for mode in Mode} | {
+    int(Mode.PRIVATE_KEY): {int(kind): kind for kind in KeyType if kind is not KeyType.NONE}
+}
+"""Those that each mode can have."""
+_DIRECT: Final = Mode.DIRECT
+_ENVELOPE: Final = Mode.ENVELOPE
+_DIRECT_PADDED: Final = Mode.DIRECT_PADDED
+_PRIVATE_KEY: Final = Mode.PRIVATE_KEY
 
 
 def is_direct_length(length: int) -> bool:
@@ -130,9 +140,16 @@ def cka_id(key_uuid: bytes, version: int) -> bytes:
     return key_uuid + version.to_bytes(4, "big")
 
 
-@dataclass(frozen=True, slots=True)
+def pack_header(
+    suite: Suite, mode: Mode, key_uuid: bytes, version: int, length: int, salt: bytes, key_type: KeyType = KeyType.NONE
+) -> bytes:
+    """Return the 48 bytes of the `Header` with these fields."""
+    return _HEADER.pack(MAGIC, FORMAT, suite, mode, 0, key_type, key_uuid, version, length, salt)
+
+
+@dataclass(slots=True)
 class Header:
-    """The 48 bytes that name the backing key and the shape of the body.
+    """The 48 bytes that name the backing key and the shape of the body. Nobody changes one; every request parses one.
 
     Args:
         suite: The derivation, which must be the backing key's own.
@@ -159,14 +176,12 @@ class Header:
 
     def to_bytes(self) -> bytes:
         """Return the 48 bytes."""
-        return _HEADER.pack(
-            MAGIC, FORMAT, self.suite, self.mode, 0, self.key_type, self.key_uuid, self.version, self.length, self.salt
-        )
+        return pack_header(self.suite, self.mode, self.key_uuid, self.version, self.length, self.salt, self.key_type)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ciphertext:
-    """A parsed ciphertext.
+    """A parsed ciphertext. Nobody changes one; every request parses one.
 
     Args:
         header: The header.
@@ -202,22 +217,20 @@ def parse_header(data: bytes) -> Header:
         raise _refuse(f"unknown suite {suite} or mode {mode}")
     if flags or not version:
         raise _refuse("a reserved field is not zero, or the version is")
-    if key_type not in (_KEY_TYPES if mode == Mode.PRIVATE_KEY else _NO_KEY_TYPE):
+    kind = _KEY_TYPES[mode].get(key_type)
+    if kind is None:
         raise _refuse(f"key type {key_type}, which mode {mode} cannot have")
     if not _has_its_length(mode, length):
         raise _refuse("a length that its mode cannot have")
-    return Header(_SUITES[suite], _MODES[mode], key_uuid, version, length, salt, KeyType(key_type))
+    return Header(_SUITES[suite], _MODES[mode], key_uuid, version, length, salt, kind)
 
 
 def _has_its_length(mode: int, length: int) -> bool:
-    match mode:
-        case Mode.DIRECT:
-            return is_direct_length(length)
-        case Mode.DIRECT_PADDED:
-            return is_padded_length(length)
-        case Mode.PRIVATE_KEY:
-            return length == 0
-    return 1 <= length <= MAX_PLAINTEXT_BYTES
+    if mode == _DIRECT:
+        return is_direct_length(length)
+    if mode == _ENVELOPE:
+        return 1 <= length <= MAX_PLAINTEXT_BYTES
+    return is_padded_length(length) if mode == _DIRECT_PADDED else length == 0
 
 
 def parse(blob: bytes) -> Ciphertext:
@@ -236,15 +249,15 @@ def parse(blob: bytes) -> Ciphertext:
     body = blob[HEADER_BYTES:]
     if not _fits(header, len(body)):
         raise _refuse("a body of another length than its header says")
-    if header.mode is Mode.ENVELOPE:
+    if header.mode is _ENVELOPE:
         return Ciphertext(header, body[:WRAPPED_DATA_KEY_BYTES], body[WRAPPED_DATA_KEY_BYTES:])
     return Ciphertext(header, body, b"")
 
 
 def _fits(header: Header, body: int) -> bool:
-    if header.mode is Mode.ENVELOPE:
+    if header.mode is _ENVELOPE:
         return body == WRAPPED_DATA_KEY_BYTES + NONCE_BYTES + header.length + TAG_BYTES
-    if header.mode is Mode.PRIVATE_KEY:
+    if header.mode is _PRIVATE_KEY:
         return body % 8 == 0 and MIN_WRAPPED_BYTES <= body <= MAX_WRAPPED_BYTES
     return body == wrapped_bytes(header.length)
 
@@ -264,7 +277,7 @@ def derivation_digest(header: bytes, context: bytes, sealed_digest: bytes) -> by
 
 def sealed_digest(sealed: bytes) -> bytes:
     """Return SHA-256 of what the body carries beside the wrapped key."""
-    return hashlib.sha256(sealed).digest()
+    return hashlib.sha256(sealed).digest() if sealed else _NOTHING_SEALED
 
 
 def canary_digest(key_uuid: bytes) -> bytes:

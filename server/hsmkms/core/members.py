@@ -1,6 +1,6 @@
 """Constraints on request members, and AWS's texts for what breaks them.
 
-A request is a frozen dataclass whose fields carry a `Constraint` in their metadata. `check` looks at every member and reports all
+A request is a dataclass whose fields carry a `Constraint` in their metadata. `check` looks at every member and reports all
 that is wrong in one ValidationException, as AWS does: "2 validation errors detected: Value … at 'keyId' failed to satisfy …; …".
 The numbers, patterns and enumerations are those of the AWS KMS model 2014-11-01; members are named in lowerCamel.
 """
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from hsmkms.core.errors import ValidationException
 
@@ -71,6 +73,21 @@ def constraint_of(field: dataclasses.Field[Any]) -> Constraint:
 
 _Rules: TypeAlias = tuple[tuple[str, Callable[[Any], Any], Constraint], ...]
 _RULES: Final[dict[type, _Rules]] = {}
+
+
+class _Checks(NamedTuple):
+    """What `check` asks of a kind of request: of those members alone that something can be wrong with.
+
+    Args:
+        values_of: Returns the values of these members.
+        wells: Of each one, whether it is required, and what says of a value that is there whether it is well.
+    """
+
+    values_of: Callable[[Any], tuple[Any, ...]]
+    wells: tuple[tuple[bool, Callable[[Any], bool]], ...]
+
+
+_CHECKS: Final[dict[type, _Checks]] = {}
 _NO_CONSTRAINT: Final = Constraint()
 _ACRONYMS: Final = {"aws_account_id": "AWSAccountId"}
 
@@ -94,20 +111,81 @@ def check(request: Any) -> None:
     Raises:
         ValidationException: with a text for each member that breaks its constraint.
     """
+    kind = type(request)
+    checks = _CHECKS.get(kind)
+    if checks is None:
+        checks = _CHECKS[kind] = _checks(kind)
+    for value, (required, is_well) in zip(checks.values_of(request), checks.wells, strict=True):
+        if required if value is None else not is_well(value):
+            raise _refusal(request)
+
+
+def _refusal(request: Any) -> ValidationException:
+    """Return the error for a request that is not well: it names all that is wrong."""
     problems: list[str] = []
     for path, get, rule in _rules(type(request)):
-        value = get(request)
-        if (value is None and not rule.required) or (value == () and rule.minimum is None):
-            continue
-        problem = _problem(path, value, rule)
-        if problem:
-            problems.append(problem)
-        elif rule.each is None and isinstance(value, tuple):
-            problems.extend(_nested(path, value))
-    if problems:
-        count = len(problems)
-        plural = "" if count == 1 else "s"
-        raise ValidationException(f"{count} validation error{plural} detected: " + "; ".join(problems))
+        problems.extend(_problems(path, get(request), rule))
+    count = len(problems)
+    plural = "" if count == 1 else "s"
+    return ValidationException(f"{count} validation error{plural} detected: " + "; ".join(problems))
+
+
+def values_getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what returns the values of the attributes of these names, in their order, as fast as can be."""
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda source: tuple([getattr(source, name) for name in names])
+
+
+def _checks(kind: type) -> _Checks:
+    annotations = typing.get_type_hints(kind)
+    checked = []
+    for field in dataclasses.fields(kind):
+        rule = constraint_of(field)
+        if rule != _only_described(rule) or _is_list(annotations[field.name]):
+            checked.append((field.name, (rule.required, _well(wire_name(field.name), rule))))
+    return _Checks(values_getter([name for name, _ in checked]), tuple(well for _, well in checked))
+
+
+def _only_described(rule: Constraint) -> Constraint:
+    """Return the constraint that has the texts of another one, and demands nothing."""
+    return Constraint(sensitive=rule.sensitive, doc=rule.doc, placeholder=rule.placeholder)
+
+
+def _is_list(annotation: Any) -> bool:
+    return any(typing.get_origin(option) is tuple for option in (annotation, *typing.get_args(annotation)))
+
+
+def _well(path: str, rule: Constraint) -> Callable[[Any], bool]:
+    """Return what says of a value that is there whether a member may have it; most values take one comparison."""
+    least = -math.inf if rule.minimum is None else rule.minimum
+    most = math.inf if rule.maximum is None else rule.maximum
+
+    def in_full(value: Any) -> bool:
+        return not any(_problems(path, value, rule))
+
+    def in_bounds(value: Any) -> bool:
+        kind = type(value)
+        if kind is str or kind is bytes:
+            return least <= len(value) <= most
+        return least <= value <= most if kind is int else in_full(value)
+
+    def listed(value: Any) -> bool:
+        return (value == () and rule.minimum is None) or in_full(value)
+
+    if rule.pattern is not None or rule.choices:
+        return in_full
+    return listed if rule.each is not None else in_bounds
+
+
+def _problems(path: str, value: Any, rule: Constraint) -> Iterator[str]:
+    if (value is None and not rule.required) or (value == () and rule.minimum is None):
+        return
+    problem = _problem(path, value, rule)
+    if problem:
+        yield problem
+    elif rule.each is None and isinstance(value, tuple):
+        yield from _nested(path, value)
 
 
 def _rules(kind: type) -> _Rules:

@@ -3,6 +3,9 @@
 They are what the operations take and give, whatever the face: gRPC, AWS JSON, the client library and the command line are all
 derived from these declarations. Request members hold what the caller sent, unchecked; `members.check` judges them. `OPERATIONS`
 lists every operation of this version.
+
+Nobody changes a message once it is made. Those of the operations that are asked thousands of times a second are not frozen all the
+same: a frozen one takes several times as long to make.
 """
 
 from __future__ import annotations
@@ -77,7 +80,7 @@ class TagMember:
     tag_value: str | None = member("the tag's value", required=True, minimum=0, maximum=256)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReEncryptRequest:
     """Decrypt a ciphertext and encrypt it again, inside the token."""
 
@@ -93,7 +96,7 @@ class ReEncryptRequest:
     dry_run_modifiers: tuple[str, ...] = common.dry_run_modifiers()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReEncryptResponse:
     """The new ciphertext, and between which keys and materials it moved."""
 
@@ -106,7 +109,7 @@ class ReEncryptResponse:
     destination_key_material_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EncryptRequest:
     """Encrypt up to 4,096 bytes."""
 
@@ -120,7 +123,7 @@ class EncryptRequest:
     dry_run: bool | None = common.dry_run()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EncryptResponse:
     """The ciphertext."""
 
@@ -129,7 +132,7 @@ class EncryptResponse:
     encryption_algorithm: EncryptionAlgorithm
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DecryptRequest:
     """Decrypt a ciphertext."""
 
@@ -142,7 +145,7 @@ class DecryptRequest:
     dry_run_modifiers: tuple[str, ...] = common.dry_run_modifiers()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DecryptResponse:
     """The plaintext, and the key and material it was encrypted under."""
 
@@ -152,7 +155,7 @@ class DecryptResponse:
     key_material_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GenerateDataKeyRequest:
     """Make a data key: in plaintext, and encrypted under a KMS key."""
 
@@ -166,7 +169,7 @@ class GenerateDataKeyRequest:
     dry_run: bool | None = common.dry_run()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GenerateDataKeyResponse:
     """The data key twice: encrypted, and in plaintext."""
 
@@ -176,7 +179,7 @@ class GenerateDataKeyResponse:
     key_material_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GenerateDataKeyWithoutPlaintextRequest:
     """Make a data key and return it only encrypted under a KMS key."""
 
@@ -190,7 +193,7 @@ class GenerateDataKeyWithoutPlaintextRequest:
     dry_run: bool | None = common.dry_run()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GenerateDataKeyWithoutPlaintextResponse:
     """The encrypted data key."""
 

@@ -36,9 +36,9 @@ from hsmkms.core.trail import Trail
 from hsmkms.core.usage import KeyUse
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """The circumstances of one request.
+    """The circumstances of one request. Nobody changes them; frozen, they would take seven times as long to make.
 
     Args:
         principal: Who asks.
@@ -114,6 +114,10 @@ class Begun:
 
 class CatalogView(Protocol):
     """The catalog in memory. Never waits; what it returns is immutable."""
+
+    @property
+    def revision(self) -> int:
+        """A number that is another one after every change of a key, an alias, a grant or a service key."""
 
     def require_fresh(self) -> None:
         """Do nothing, or raise KeyUnavailableException when the view is older than its bound."""
@@ -480,9 +484,9 @@ class Token(Protocol):
         """What the KMS can do with this token."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AuthorisationRequest:
-    """One question: may this principal do this to that?
+    """One question: may this principal do this to that? It lives as long as the question.
 
     Args:
         call: Who asks, and from where.
@@ -517,6 +521,19 @@ class Authorizer(Protocol):
 
         Raises:
             InvalidGrantTokenException: a grant token of the request is not valid.
+        """
+
+    def is_settled(self, principal: Principal, action: str, resource: str, key: KmsKey) -> bool:
+        """Say whether what `allows` has just allowed is allowed by the policies alone, whatever else is true of a request.
+
+        Then every request of that principal for that action and key, without grant tokens, is allowed until the catalog changes: no
+        policy asks for a condition key (the time, an address, a tag, an encryption context), and no grant has a say.
+
+        Args:
+            principal: Who asked.
+            action: For example `kms:ReEncryptFrom`.
+            resource: The key's ARN.
+            key: The key.
         """
 
     def check_policy(self, request: AuthorisationRequest, policy: str, *, bypass: bool) -> None:

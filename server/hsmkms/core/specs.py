@@ -123,6 +123,16 @@ def possible_algorithms(key: KmsKey, features: TokenFeatures) -> tuple[str, ...]
     )
 
 
+def is_possible(algorithm: str, key: KmsKey, features: TokenFeatures) -> bool:
+    """Say whether an algorithm is one of a key's `possible_algorithms`."""
+    return algorithm in algorithms(key) and (
+        algorithm in features.encryption_algorithms
+        or algorithm in features.signing_algorithms
+        or algorithm in features.mac_algorithms
+        or algorithm in features.key_agreement_algorithms
+    )
+
+
 def encryption_algorithms(key: KmsKey, features: TokenFeatures) -> tuple[EncryptionAlgorithm, ...]:
     """Return the encryption algorithms that a key can be used with on a token of these features."""
     if key.usage is not KeyUsage.ENCRYPT_DECRYPT:

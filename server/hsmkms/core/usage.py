@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KeyUse:
-    """The last use of a key.
+    """The last use of a key. Nobody changes it; every request makes one for each key.
 
     Args:
         key_id: The key.

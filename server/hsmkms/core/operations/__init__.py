@@ -124,11 +124,10 @@ async def perform(environment: Environment, call: Call, operation: str, request:
     """
     members.check(request)
     environment.view.require_fresh()
-    declared = OPERATIONS[operation]
-    if declared.effect is Effect.CHANGES and call.idempotency_key is not None:
+    if call.idempotency_key is not None and OPERATIONS[operation].effect is Effect.CHANGES:
         answer = await environment.changes.recall(mutation(call, operation, request))
         if answer is not None:
-            return aws_json.decode(declared.response, json.loads(answer))
+            return aws_json.decode(OPERATIONS[operation].response, json.loads(answer))
     return await HANDLERS[operation](environment, call, request)
 
 

@@ -15,7 +15,8 @@ from hsmkms.core.material_messages import (
 from hsmkms.core.model import DataKeyPairSpec
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.operations.judge import lacking, refuse_dry_run
-from hsmkms.core.operations.seal import Sealing, sealing_key
+from hsmkms.core.operations.judgements import Usable
+from hsmkms.core.operations.seal import sealing_key
 from hsmkms.core.operations.usage import note_use
 from hsmkms.core.ports import Call
 
@@ -33,14 +34,14 @@ async def generate_data_key_pair(
         KmsError: any other refusal.
     """
     action = "kms:GenerateDataKeyPair"
-    sealing, public_key, blob, private_key = await _generate(environment, call, request, action, with_plaintext=True)
+    end, public_key, blob, private_key = await _generate(environment, call, request, action, with_plaintext=True)
     return GenerateDataKeyPairResponse(
         private_key_ciphertext_blob=blob,
         private_key_plaintext=private_key,
         public_key=public_key,
-        key_id=sealing.target.arn,
+        key_id=end.arn,
         key_pair_spec=_spec(request),
-        key_material_id=sealing.backing_key.material_id,
+        key_material_id=end.backing_key.material_id,
     )
 
 
@@ -55,13 +56,13 @@ async def generate_data_key_pair_without_plaintext(
         KmsError: any other refusal.
     """
     action = "kms:GenerateDataKeyPairWithoutPlaintext"
-    sealing, public_key, blob, _ = await _generate(environment, call, request, action, with_plaintext=False)
+    end, public_key, blob, _ = await _generate(environment, call, request, action, with_plaintext=False)
     return GenerateDataKeyPairWithoutPlaintextResponse(
         private_key_ciphertext_blob=blob,
         public_key=public_key,
-        key_id=sealing.target.arn,
+        key_id=end.arn,
         key_pair_spec=_spec(request),
-        key_material_id=sealing.backing_key.material_id,
+        key_material_id=end.backing_key.material_id,
     )
 
 
@@ -72,22 +73,21 @@ async def _generate(
     action: str,
     *,
     with_plaintext: bool,
-) -> tuple[Sealing, bytes, bytes, bytes]:
+) -> tuple[Usable, bytes, bytes, bytes]:
     """Return the key it was sealed under, the public key, the ciphertext, and the private key if it was asked for."""
     spec = _spec(request)
     conditions = {"kms:DataKeyPairSpec": str(spec)}
-    sealing = sealing_key(
-        environment, call, action, request.key_id, request.encryption_context, request.grant_tokens, conditions
-    )
+    sealing = sealing_key(environment, call, action, request, conditions)
+    end = sealing.end
     possible = environment.token.features.key_pair_specs
     if spec not in possible:
         raise lacking(environment, f"KeyPairSpec {spec}", spec, [one for one in DataKeyPairSpec if one in possible])
     refuse_dry_run(request.dry_run)
     header = sealing.private_key_header(environment, _key_type(spec))
-    command = GenerateDataKeyPair(sealing.reference, header, sealing.context, PairSpec[spec.name], int(with_plaintext))
+    command = GenerateDataKeyPair(end.reference, header, sealing.context, PairSpec[spec.name], int(with_plaintext))
     public_key, body, private_key = await environment.token.generate_data_key_pair(call, command)
-    note_use(environment, call, action.removeprefix("kms:"), sealing.target.key)
-    return sealing, public_key, header + body, private_key
+    note_use(environment, call, action.removeprefix("kms:"), end.key)
+    return end, public_key, header + body, private_key
 
 
 def _spec(request: GenerateDataKeyPairRequest | GenerateDataKeyPairWithoutPlaintextRequest) -> DataKeyPairSpec:

@@ -18,7 +18,8 @@ from hsmkms.core.messages import (
 from hsmkms.core.model import DataKeySpec
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.operations.judge import authorise, null_member, refuse_dry_run
-from hsmkms.core.operations.seal import Sealing, sealing_key
+from hsmkms.core.operations.judgements import Usable
+from hsmkms.core.operations.seal import sealing_key
 from hsmkms.core.operations.usage import note_use
 from hsmkms.core.ports import Call
 
@@ -35,8 +36,8 @@ async def generate_data_key(
         DryRunOperationException: DryRun is set, and all was well.
         KmsError: any other refusal.
     """
-    sealing, blob, plaintext = await _generate(environment, call, request, "kms:GenerateDataKey", with_plaintext=True)
-    return GenerateDataKeyResponse(blob, plaintext, sealing.target.arn, sealing.backing_key.material_id)
+    end, blob, plaintext = await _generate(environment, call, request, "kms:GenerateDataKey", with_plaintext=True)
+    return GenerateDataKeyResponse(blob, plaintext, end.arn, end.backing_key.material_id)
 
 
 async def generate_data_key_without_plaintext(
@@ -50,8 +51,8 @@ async def generate_data_key_without_plaintext(
         KmsError: any other refusal.
     """
     action = "kms:GenerateDataKeyWithoutPlaintext"
-    sealing, blob, _ = await _generate(environment, call, request, action, with_plaintext=False)
-    return GenerateDataKeyWithoutPlaintextResponse(blob, sealing.target.arn, sealing.backing_key.material_id)
+    end, blob, _ = await _generate(environment, call, request, action, with_plaintext=False)
+    return GenerateDataKeyWithoutPlaintextResponse(blob, end.arn, end.backing_key.material_id)
 
 
 async def _generate(
@@ -61,16 +62,17 @@ async def _generate(
     action: str,
     *,
     with_plaintext: bool,
-) -> tuple[Sealing, bytes, bytes]:
+) -> tuple[Usable, bytes, bytes]:
     """Return the key it was sealed under, the ciphertext, and the data key if it was asked for."""
     length = _length(request.key_spec, request.number_of_bytes)
-    sealing = sealing_key(environment, call, action, request.key_id, request.encryption_context, request.grant_tokens)
+    sealing = sealing_key(environment, call, action, request)
+    end = sealing.end
     refuse_dry_run(request.dry_run)
     header = sealing.header(environment, length)
-    command = GenerateDataKey(sealing.reference, header, sealing.context, int(with_plaintext))
+    command = GenerateDataKey(end.reference, header, sealing.context, int(with_plaintext))
     body, plaintext = await environment.token.generate_data_key(call, command)
-    note_use(environment, call, action.removeprefix("kms:"), sealing.target.key)
-    return sealing, header + body, plaintext
+    note_use(environment, call, action.removeprefix("kms:"), end.key)
+    return end, header + body, plaintext
 
 
 def _length(key_spec: str | None, number_of_bytes: int | None) -> int:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from hsmkms.core.ciphertext import Ciphertext, derivation_digest, parse, sealed_digest
+from typing import Final
+
+from hsmkms.core.ciphertext import HEADER_BYTES, NAMING_BYTES, Ciphertext, derivation_digest, parse, sealed_digest
 from hsmkms.core.commands import Decrypt, Encrypt, Verify
 from hsmkms.core.context import canonical
 from hsmkms.core.material_commands import DecryptRsa, EncryptRsa, VerifyRsa
 from hsmkms.core.messages import DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse
 from hsmkms.core.model import EncryptionAlgorithm
 from hsmkms.core.operations.environment import Environment
-from hsmkms.core.operations.identify import NamedKey, current_backing_key, pair_reference, reference, resolve
+from hsmkms.core.operations.identify import NamedKey, current_backing_key, pair_reference, resolve, usable
 from hsmkms.core.operations.judge import (
     Side,
     algorithm_or_default,
     authorise,
+    keep,
+    kept,
     null_member,
     refuse_context,
     refuse_dry_run,
@@ -21,6 +25,7 @@ from hsmkms.core.operations.judge import (
     require_state,
     require_usage,
 )
+from hsmkms.core.operations.judgements import Usable, asked
 from hsmkms.core.operations.open import backing_key_of, key_to_open, require_named_key, required_blob
 from hsmkms.core.operations.rsa import is_rsa, require_modulus_length, require_room
 from hsmkms.core.operations.seal import Sealing
@@ -30,6 +35,7 @@ from hsmkms.core.specs import OAEP
 
 _ENCRYPT = "kms:Encrypt"
 _DECRYPT = "kms:Decrypt"
+_SYMMETRIC: Final = EncryptionAlgorithm.SYMMETRIC_DEFAULT
 
 
 async def encrypt(environment: Environment, call: Call, request: EncryptRequest) -> EncryptResponse:
@@ -43,6 +49,10 @@ async def encrypt(environment: Environment, call: Call, request: EncryptRequest)
     assert request.plaintext is not None, "its constraint says that it is required"
     algorithm = algorithm_or_default(request.encryption_algorithm)
     context = canonical(request.encryption_context)
+    about = asked(call, request, _ENCRYPT, request.key_id, request.encryption_algorithm)
+    ends = kept(environment, call, about)
+    if ends is not None:
+        return await _encrypt_symmetric(environment, call, request.plaintext, Sealing(ends[0], context))
     target = resolve(environment, call, request.key_id, _ENCRYPT)
     authorise(environment, call, _ENCRYPT, target, Side(request.encryption_context, algorithm, request.grant_tokens))
     require_state(target, "Encrypt")
@@ -52,17 +62,24 @@ async def encrypt(environment: Environment, call: Call, request: EncryptRequest)
     if is_rsa(target):
         require_room(target, algorithm, len(request.plaintext))
         refuse_dry_run(request.dry_run)
-        blob = await environment.token.encrypt_rsa(
-            call, EncryptRsa(pair_reference(target), OAEP[algorithm], request.plaintext)
-        )
-    else:
-        refuse_dry_run(request.dry_run)
-        sealing = Sealing(target, current_backing_key(target), context)
-        header = sealing.header(environment, len(request.plaintext))
-        command = Encrypt(sealing.reference, header, sealing.context, request.plaintext)
-        blob = header + await environment.token.encrypt(call, command)
-    note_use(environment, call, "Encrypt", target.key)
-    return EncryptResponse(blob, target.arn, algorithm)
+        command = EncryptRsa(pair_reference(target), OAEP[algorithm], request.plaintext)
+        blob = await environment.token.encrypt_rsa(call, command)
+        note_use(environment, call, "Encrypt", target.key)
+        return EncryptResponse(blob, target.arn, algorithm)
+    refuse_dry_run(request.dry_run)
+    end = usable(target, current_backing_key(target))
+    keep(environment, call, about, (_ENCRYPT, end))
+    return await _encrypt_symmetric(environment, call, request.plaintext, Sealing(end, context))
+
+
+async def _encrypt_symmetric(
+    environment: Environment, call: Call, plaintext: bytes, sealing: Sealing
+) -> EncryptResponse:
+    end = sealing.end
+    header = sealing.header(environment, len(plaintext))
+    body = await environment.token.encrypt(call, Encrypt(end.reference, header, sealing.context, plaintext))
+    note_use(environment, call, "Encrypt", end.key)
+    return EncryptResponse(header + body, end.arn, _SYMMETRIC)
 
 
 async def decrypt(environment: Environment, call: Call, request: DecryptRequest) -> DecryptResponse:
@@ -77,11 +94,16 @@ async def decrypt(environment: Environment, call: Call, request: DecryptRequest)
     blob = required_blob(request.ciphertext_blob, request.dry_run, request.dry_run_modifiers, request.key_id, "keyId")
     context = canonical(request.encryption_context)
     algorithm = algorithm_or_default(request.encryption_algorithm)
-    symmetric = algorithm is EncryptionAlgorithm.SYMMETRIC_DEFAULT
+    symmetric = algorithm is _SYMMETRIC
     if not symmetric and request.key_id is None:
         raise null_member("keyId")
     ciphertext = parse(blob) if symmetric and blob is not None else None
 
+    names = blob[:NAMING_BYTES] if blob is not None else None
+    about = asked(call, request, _DECRYPT, request.key_id, request.encryption_algorithm, names)
+    ends = kept(environment, call, about)
+    if ends is not None and ciphertext is not None and blob is not None:
+        return await _decrypt_symmetric(environment, call, blob, ciphertext, context, ends[0])
     target, refusal = key_to_open(environment, call, request.key_id, ciphertext, _DECRYPT)
     side = Side(request.encryption_context, algorithm, request.grant_tokens)
     authorise(environment, call, _DECRYPT, target, side, refusal=refusal)
@@ -95,31 +117,32 @@ async def decrypt(environment: Environment, call: Call, request: DecryptRequest)
         raise null_member("ciphertextBlob")
     if ciphertext is None:
         return await _decrypt_rsa(environment, call, request, blob, target, algorithm)
-    return await _decrypt_symmetric(environment, call, request, ciphertext, context, target)
+    end = usable(target, backing_key_of(target.key, ciphertext.header))
+    keep(environment, call, about, (_DECRYPT, end))
+    return await _decrypt_symmetric(environment, call, blob, ciphertext, context, end, dry_run=bool(request.dry_run))
 
 
 async def _decrypt_symmetric(
     environment: Environment,
     call: Call,
-    request: DecryptRequest,
+    blob: bytes,
     ciphertext: Ciphertext,
     context: bytes,
-    target: NamedKey,
+    end: Usable,
+    *,
+    dry_run: bool = False,
 ) -> DecryptResponse:
-    opened = backing_key_of(target.key, ciphertext.header)
-    header = ciphertext.header.to_bytes()
+    header = blob[:HEADER_BYTES]
     digest = derivation_digest(header, context, sealed_digest(ciphertext.sealed))
-    source = reference(target.key, opened)
-    if request.dry_run:
-        await environment.token.verify(
-            call, Verify(source, digest, ciphertext.wrapped, ciphertext.header.mode, ciphertext.header.key_type)
-        )
-        refuse_dry_run(request.dry_run)
+    if dry_run:
+        mode, key_type = ciphertext.header.mode, ciphertext.header.key_type
+        await environment.token.verify(call, Verify(end.reference, digest, ciphertext.wrapped, mode, key_type))
+        refuse_dry_run(dry_run)
     plaintext = await environment.token.decrypt(
-        call, Decrypt(source, digest, header, ciphertext.wrapped, ciphertext.sealed)
+        call, Decrypt(end.reference, digest, header, ciphertext.wrapped, ciphertext.sealed)
     )
-    note_use(environment, call, "Decrypt", target.key)
-    return DecryptResponse(target.arn, plaintext, EncryptionAlgorithm.SYMMETRIC_DEFAULT, opened.material_id)
+    note_use(environment, call, "Decrypt", end.key)
+    return DecryptResponse(end.arn, plaintext, _SYMMETRIC, end.backing_key.material_id)
 
 
 async def _decrypt_rsa(

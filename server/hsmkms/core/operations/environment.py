@@ -11,6 +11,7 @@ from typing import Any, Final
 from hsmkms.core import aws_json
 from hsmkms.core.creations import Creations
 from hsmkms.core.grant_tokens import GrantTokens
+from hsmkms.core.operations.judgements import Judgements
 from hsmkms.core.ports import (
     Authorizer,
     Call,
@@ -45,6 +46,7 @@ class Environment:
         observer: Counts what the operations tell it.
         grant_tokens: Issues grant tokens and reads them.
         uses: Notes which keys were used.
+        judgements: What was judged, kept.
     """
 
     partition: str
@@ -59,6 +61,7 @@ class Environment:
     observer: Observer
     grant_tokens: GrantTokens
     uses: KeyUses = field(default_factory=KeyUses)
+    judgements: Judgements = field(default_factory=Judgements)
 
 
 def mutation(call: Call, operation: str, request: Any) -> Mutation:

@@ -14,6 +14,7 @@ from hsmkms.core.material_commands import KeyPairRef, MacKeyRef
 from hsmkms.core.members import shown
 from hsmkms.core.model import BackingKey, KmsKey, Origin, Scope
 from hsmkms.core.operations.environment import Environment
+from hsmkms.core.operations.judgements import Usable
 from hsmkms.core.ports import Call
 from hsmkms.core.specs import PAIR_USES, PAIRS
 
@@ -25,7 +26,7 @@ NO_SUCH_KEY_FOR_CIPHERTEXT: Final = (
 """One text for a key that is unknown, foreign or forbidden when only a ciphertext names it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NamedKey:
     """A KMS key and how the caller named it.
 
@@ -164,6 +165,11 @@ def current_backing_key(target: NamedKey) -> BackingKey:
 def reference(key: KmsKey, backing_key: BackingKey) -> KeyRef:
     """Return how a command names a backing key."""
     return KeyRef(key.cka_id(backing_key.version), backing_key.suite, backing_key.canary)
+
+
+def usable(target: NamedKey, backing_key: BackingKey) -> Usable:
+    """Return a symmetric key with one of its backing keys."""
+    return Usable(target.key, target.arn, backing_key, reference(target.key, backing_key))
 
 
 def pair_reference(target: NamedKey) -> KeyPairRef:

@@ -11,7 +11,6 @@ from hsmkms.core.errors import (
     AccessDeniedException,
     DryRunOperationException,
     InvalidKeyUsageException,
-    KmsError,
     UnsupportedOperationException,
     ValidationException,
 )
@@ -19,11 +18,12 @@ from hsmkms.core.features import NEVER
 from hsmkms.core.model import EncryptionAlgorithm, Grant, KeySpec, KeyUsage, Origin
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.operations.identify import NamedKey, denied
+from hsmkms.core.operations.judgements import Asked, Usable
 from hsmkms.core.ports import AuthorisationRequest, Call
 from hsmkms.core.request_members import NO_CONTEXT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Side:
     """What one side of a cryptographic request is authorised with.
 
@@ -43,6 +43,7 @@ class Side:
 
 
 _NO_SIDE: Final = Side()
+_DEFAULT: Final = EncryptionAlgorithm.SYMMETRIC_DEFAULT
 
 
 def authorise(
@@ -87,6 +88,43 @@ def authorise(
         raise AccessDeniedException(refusal) if refusal else denied(call, action, shown_as)
 
 
+def kept(environment: Environment, call: Call, about: Asked | None) -> tuple[Usable, ...] | None:
+    """Return what an earlier request like this one was judged to be able to use, or None where this one is to be judged.
+
+    The keys are noted in the call's trail, as those of every request are.
+
+    Args:
+        environment: The ports.
+        call: The caller.
+        about: What the judgement is about, or None.
+    """
+    ends = environment.judgements.known(environment.view.revision, about) if about is not None else None
+    if ends is not None:
+        for end in ends:
+            call.trail.touch(end.arn)
+    return ends
+
+
+def keep(environment: Environment, call: Call, about: Asked | None, *ends: tuple[str, Usable]) -> None:
+    """Keep that a request was judged well, if nothing but a change of the catalog can make the next one of its shape judged otherwise.
+
+    Not kept is what a policy with a condition, or a grant, has had a say in, and a key of imported material, which expires by the clock.
+
+    Args:
+        environment: The ports.
+        call: The caller.
+        about: What the judgement is about; None for a request that is always judged anew.
+        ends: What is usable, in the order in which it was judged, and by which action.
+    """
+    if about is None:
+        return
+    for action, end in ends:
+        key = end.key
+        if key.origin is Origin.EXTERNAL or not environment.authorizer.is_settled(call.principal, action, end.arn, key):
+            return
+    environment.judgements.keep(environment.view.revision, about, tuple([end for _, end in ends]))
+
+
 def check_new_policy(environment: Environment, call: Call, target: NamedKey, policy: str, *, bypass: bool) -> None:
     """Do nothing if a key can be given a policy by the caller.
 
@@ -118,21 +156,18 @@ def require_state(target: NamedKey, operation: str) -> None:
     key_states.require(operation, target.key.state, target.arn)
 
 
-def require_usage(
-    target: NamedKey, usage: KeyUsage = KeyUsage.ENCRYPT_DECRYPT, *, error: KmsError | None = None
-) -> None:
+def require_usage(target: NamedKey, usage: KeyUsage = KeyUsage.ENCRYPT_DECRYPT) -> None:
     """Do nothing if the key is for what it is to be used for.
 
     Args:
         target: The key.
         usage: What it must be for.
-        error: What to raise instead of the usual error.
 
     Raises:
         InvalidKeyUsageException: the key's usage is another.
     """
     if target.key.usage is not usage:
-        raise error or InvalidKeyUsageException(
+        raise InvalidKeyUsageException(
             f"{target.arn} key usage is {target.key.usage} which is not valid for this operation; "
             f"use a key whose usage is {usage}."
         )
@@ -151,9 +186,9 @@ def require_algorithm(environment: Environment, target: NamedKey, algorithm: str
         UnsupportedOperationException: the token lacks what it needs; the text names that.
     """
     key, features = target.key, environment.token.features
-    possible = specs.possible_algorithms(key, features)
-    if algorithm in possible:
+    if specs.is_possible(algorithm, key, features):
         return
+    possible = specs.possible_algorithms(key, features)
     of_spec = specs.algorithms(key)
     if algorithm in of_spec or algorithm in NEVER:
         raise lacking(environment, f"Algorithm {algorithm}", algorithm, possible)
@@ -223,7 +258,7 @@ def refuse_context(target: NamedKey, member: str, context: Mapping[str, str]) ->
 
 def algorithm_or_default(text: str | None) -> EncryptionAlgorithm:
     """Return the algorithm that a checked member names."""
-    return EncryptionAlgorithm(text) if text else EncryptionAlgorithm.SYMMETRIC_DEFAULT
+    return EncryptionAlgorithm(text) if text else _DEFAULT
 
 
 def refuse_dry_run(dry_run: bool | None) -> None:

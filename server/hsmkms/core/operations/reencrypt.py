@@ -6,8 +6,18 @@ Source and destination are each a symmetric key or an RSA key: four ways, each o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from hsmkms.core.ciphertext import Ciphertext, Header, Mode, derivation_digest, parse, sealed_digest
+from hsmkms.core.ciphertext import (
+    HEADER_BYTES,
+    NAMING_BYTES,
+    Ciphertext,
+    Mode,
+    derivation_digest,
+    pack_header,
+    parse,
+    sealed_digest,
+)
 from hsmkms.core.commands import Rewrap, Verify
 from hsmkms.core.context import canonical
 from hsmkms.core.errors import (
@@ -18,7 +28,7 @@ from hsmkms.core.errors import (
 )
 from hsmkms.core.material_commands import RewrapFromRsa, RewrapRsa, RewrapToRsa
 from hsmkms.core.messages import ReEncryptRequest, ReEncryptResponse
-from hsmkms.core.model import BackingKey, EncryptionAlgorithm
+from hsmkms.core.model import BackingKey, EncryptionAlgorithm, KeyUsage
 from hsmkms.core.operations.environment import Environment
 from hsmkms.core.operations.identify import (
     NamedKey,
@@ -26,11 +36,14 @@ from hsmkms.core.operations.identify import (
     pair_reference,
     reference,
     resolve,
+    usable,
 )
 from hsmkms.core.operations.judge import (
     Side,
     algorithm_or_default,
     authorise,
+    keep,
+    kept,
     null_member,
     refuse_context,
     refuse_dry_run,
@@ -38,6 +51,7 @@ from hsmkms.core.operations.judge import (
     require_state,
     require_usage,
 )
+from hsmkms.core.operations.judgements import Usable, asked
 from hsmkms.core.operations.open import INCORRECT_KEY, backing_key_of, key_to_open, require_named_key, required_blob
 from hsmkms.core.operations.rsa import is_rsa, require_modulus_length, require_room, too_long
 from hsmkms.core.operations.usage import note_use
@@ -46,11 +60,12 @@ from hsmkms.core.specs import OAEP
 
 _FROM = "kms:ReEncryptFrom"
 _TO = "kms:ReEncryptTo"
+_SYMMETRIC: Final = EncryptionAlgorithm.SYMMETRIC_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """One side, judged.
+    """One side of a way from or to an RSA key, judged.
 
     Args:
         target: The KMS key.
@@ -98,11 +113,52 @@ async def re_encrypt(environment: Environment, call: Call, request: ReEncryptReq
     destination_context = canonical(request.destination_encryption_context, "destinationEncryptionContext")
     source_algorithm = algorithm_or_default(request.source_encryption_algorithm)
     destination_algorithm = algorithm_or_default(request.destination_encryption_algorithm)
-    symmetric = source_algorithm is EncryptionAlgorithm.SYMMETRIC_DEFAULT
+    symmetric = source_algorithm is _SYMMETRIC
     if not symmetric and request.source_key_id is None:
         raise null_member("sourceKeyId")
     ciphertext = parse(blob) if symmetric and blob is not None else None
 
+    about = asked(
+        call,
+        request,
+        _FROM,
+        request.source_key_id,
+        request.destination_key_id,
+        request.source_encryption_algorithm,
+        request.destination_encryption_algorithm,
+        blob[:NAMING_BYTES] if blob is not None else None,
+    )
+    ends = kept(environment, call, about)
+    if ends is not None and ciphertext is not None and blob is not None:
+        return await _symmetric(
+            environment, call, request, blob, ciphertext, source_context, destination_context, *ends
+        )
+
+    source, destination = _judge(environment, call, request, ciphertext, source_algorithm, destination_algorithm)
+    if blob is None:
+        refuse_dry_run(True)
+        raise null_member("ciphertextBlob")
+    if ciphertext is None or is_rsa(destination):
+        start = _End(source, source_context, source_algorithm)
+        end = _End(destination, destination_context, destination_algorithm)
+        return await _with_rsa(environment, call, request, blob, ciphertext, start, end)
+    opened = usable(source, backing_key_of(source.key, ciphertext.header))
+    sealing = usable(destination, current_backing_key(destination))
+    keep(environment, call, about, (_FROM, opened), (_TO, sealing))
+    return await _symmetric(
+        environment, call, request, blob, ciphertext, source_context, destination_context, opened, sealing
+    )
+
+
+def _judge(
+    environment: Environment,
+    call: Call,
+    request: ReEncryptRequest,
+    ciphertext: Ciphertext | None,
+    source_algorithm: EncryptionAlgorithm,
+    destination_algorithm: EncryptionAlgorithm,
+) -> tuple[NamedKey, NamedKey]:
+    """Return source and destination, which the caller may use, and which can be used with these algorithms."""
     source, refusal = key_to_open(environment, call, request.source_key_id, ciphertext, _FROM)
     destination = _destination(environment, call, request)
     same_key = str(isinstance(destination, NamedKey) and destination.arn == source.arn).lower()
@@ -117,7 +173,8 @@ async def re_encrypt(environment: Environment, call: Call, request: ReEncryptReq
     )
     require_named_key(ciphertext, source)
     require_state(source, "ReEncrypt")
-    require_usage(source, error=IncorrectKeyException(INCORRECT_KEY))
+    if source.key.usage is not KeyUsage.ENCRYPT_DECRYPT:
+        raise IncorrectKeyException(INCORRECT_KEY)
     require_algorithm(environment, source, source_algorithm)
     refuse_context(source, "SourceEncryptionContext", request.source_encryption_context)
 
@@ -134,80 +191,90 @@ async def re_encrypt(environment: Environment, call: Call, request: ReEncryptReq
     require_usage(destination)
     require_algorithm(environment, destination, destination_algorithm)
     refuse_context(destination, "DestinationEncryptionContext", request.destination_encryption_context)
-    if blob is None:
-        refuse_dry_run(True)
-        raise null_member("ciphertextBlob")
+    return source, destination
 
-    start, end = (
-        _End(source, source_context, source_algorithm),
-        _End(destination, destination_context, destination_algorithm),
+
+async def _symmetric(
+    environment: Environment,
+    call: Call,
+    request: ReEncryptRequest,
+    blob: bytes,
+    ciphertext: Ciphertext,
+    source_context: bytes,
+    destination_context: bytes,
+    source: Usable,
+    destination: Usable,
+) -> ReEncryptResponse:
+    header = ciphertext.header
+    mode, key_type, wrapped = header.mode, header.key_type, ciphertext.wrapped
+    rest = sealed_digest(ciphertext.sealed)
+    digest = derivation_digest(blob[:HEADER_BYTES], source_context, rest)
+    if request.dry_run:
+        await environment.token.verify(call, Verify(source.reference, digest, wrapped, mode, key_type))
+        refuse_dry_run(request.dry_run)
+    sealing = destination.backing_key
+    new_header = pack_header(
+        sealing.suite,
+        mode,
+        destination.key.uuid_bytes,
+        sealing.version,
+        header.length,
+        environment.entropy.salt(),
+        key_type,
     )
-    moved = await _move(environment, call, blob, ciphertext, start, end, dry_run=bool(request.dry_run))
+    moved = await environment.token.rewrap(
+        call,
+        Rewrap(
+            source.reference,
+            digest,
+            wrapped,
+            destination.reference,
+            derivation_digest(new_header, destination_context, rest),
+            mode,
+            key_type,
+        ),
+    )
+    opened, key = source.backing_key, source.key
+    note_use(environment, call, "ReEncrypt", key, destination.key)
+    environment.observer.re_encrypted(source_is_current=opened.version == key.current_version)
+    return ReEncryptResponse(
+        b"".join((new_header, moved, ciphertext.sealed)),
+        source.arn,
+        destination.arn,
+        _SYMMETRIC,
+        _SYMMETRIC,
+        opened.material_id,
+        sealing.material_id,
+    )
+
+
+async def _with_rsa(
+    environment: Environment,
+    call: Call,
+    request: ReEncryptRequest,
+    blob: bytes,
+    ciphertext: Ciphertext | None,
+    start: _End,
+    end: _End,
+) -> ReEncryptResponse:
+    source, destination, dry_run = start.target, end.target, bool(request.dry_run)
+    if ciphertext is not None:
+        moved = await _symmetric_to_rsa(environment, call, ciphertext, start, end, dry_run=dry_run)
+    else:
+        require_modulus_length(source, blob)
+        way = _rsa_to_rsa if is_rsa(destination) else _rsa_to_symmetric
+        moved = await way(environment, call, blob, start, end, dry_run=dry_run)
     note_use(environment, call, "ReEncrypt", source.key, destination.key)
     environment.observer.re_encrypted(source_is_current=moved.opened.version == source.key.current_version)
     return ReEncryptResponse(
         ciphertext_blob=moved.blob,
         source_key_id=source.arn,
         key_id=destination.arn,
-        source_encryption_algorithm=source_algorithm,
-        destination_encryption_algorithm=destination_algorithm,
+        source_encryption_algorithm=start.algorithm,
+        destination_encryption_algorithm=end.algorithm,
         source_key_material_id=None if is_rsa(source) else moved.opened.material_id,
         destination_key_material_id=None if is_rsa(destination) else moved.sealing.material_id,
     )
-
-
-async def _move(
-    environment: Environment,
-    call: Call,
-    blob: bytes,
-    ciphertext: Ciphertext | None,
-    source: _End,
-    destination: _End,
-    *,
-    dry_run: bool,
-) -> _Moved:
-    if ciphertext is None:
-        require_modulus_length(source.target, blob)
-        if is_rsa(destination.target):
-            return await _rsa_to_rsa(environment, call, blob, source, destination, dry_run=dry_run)
-        return await _rsa_to_symmetric(environment, call, blob, source, destination, dry_run=dry_run)
-    if is_rsa(destination.target):
-        return await _symmetric_to_rsa(environment, call, ciphertext, source, destination, dry_run=dry_run)
-    return await _symmetric(environment, call, ciphertext, source, destination, dry_run=dry_run)
-
-
-async def _symmetric(
-    environment: Environment, call: Call, ciphertext: Ciphertext, source: _End, destination: _End, *, dry_run: bool
-) -> _Moved:
-    opened = backing_key_of(source.target.key, ciphertext.header)
-    sealing = current_backing_key(destination.target)
-    verify = _verification(ciphertext, source, opened)
-    if dry_run:
-        await environment.token.verify(call, verify)
-        refuse_dry_run(dry_run)
-    header = Header(
-        sealing.suite,
-        ciphertext.header.mode,
-        destination.target.key.uuid_bytes,
-        sealing.version,
-        ciphertext.header.length,
-        environment.entropy.salt(),
-        ciphertext.header.key_type,
-    )
-    rest = sealed_digest(ciphertext.sealed)
-    wrapped = await environment.token.rewrap(
-        call,
-        Rewrap(
-            verify.source,
-            verify.source_digest,
-            verify.wrapped,
-            reference(destination.target.key, sealing),
-            derivation_digest(header.to_bytes(), destination.context, rest),
-            verify.mode,
-            verify.key_type,
-        ),
-    )
-    return _Moved(Ciphertext(header, wrapped, ciphertext.sealed).to_bytes(), opened, sealing)
 
 
 async def _symmetric_to_rsa(
@@ -216,7 +283,9 @@ async def _symmetric_to_rsa(
     opened = backing_key_of(source.target.key, ciphertext.header)
     _require_object(environment, ciphertext.header.mode, destination.target)
     require_room(destination.target, destination.algorithm, ciphertext.header.length)
-    verify = _verification(ciphertext, source, opened)
+    header = ciphertext.header
+    digest = derivation_digest(header.to_bytes(), source.context, sealed_digest(ciphertext.sealed))
+    verify = Verify(reference(source.target.key, opened), digest, ciphertext.wrapped, header.mode, header.key_type)
     if dry_run:
         await environment.token.verify(call, verify)
         refuse_dry_run(dry_run)
@@ -267,12 +336,6 @@ async def _rsa_to_rsa(
         raise too_long(destination.target, destination.algorithm) from error
     refuse_dry_run(dry_run)  # as above: the payload's length is known to the token alone
     return _Moved(moved, current_backing_key(source.target), current_backing_key(destination.target))
-
-
-def _verification(ciphertext: Ciphertext, source: _End, opened: BackingKey) -> Verify:
-    header = ciphertext.header
-    digest = derivation_digest(header.to_bytes(), source.context, sealed_digest(ciphertext.sealed))
-    return Verify(reference(source.target.key, opened), digest, ciphertext.wrapped, header.mode, header.key_type)
 
 
 def _require_object(environment: Environment, mode: Mode, destination: NamedKey) -> None:

@@ -20,9 +20,9 @@ def note_use(environment: Environment, call: Call, operation: str, *keys: KmsKey
         operation: AWS's name of the operation.
         keys: The keys; of ReEncrypt both, each with a use of its own.
     """
-    now = environment.clock.now_us()
+    now, request_id, note = environment.clock.now_us(), call.request_id, environment.uses.note
     for key in keys:
-        environment.uses.note(KeyUse(key.key_id, operation, now, call.request_id, key.created))
+        note(KeyUse(key.key_id, operation, now, request_id, key.created))
 
 
 async def get_key_last_usage(

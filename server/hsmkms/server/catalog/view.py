@@ -46,6 +46,8 @@ class View:
         self._service_keys: dict[str, ServiceKeyRow] = {}
         self._usages: dict[str, UsageRow] = {}
         self._grants = GrantIndex(monotonic)
+        self.revision = 0
+        """Another number after every change of a key, an alias, a grant or a service key: what was judged by the view may be kept."""
         self.access_keys = AccessKeyIndex()
         """The access keys of AWS clients."""
 
@@ -131,6 +133,7 @@ class View:
 
     def load(self, rows: ChangedRows) -> None:
         """Fill an empty view: as `apply`, with one sort for each list."""
+        self.revision += 1
         ids: dict[Scope, list[str]] = {}
         for key in rows.keys:
             self._put_key(key)
@@ -160,6 +163,10 @@ class View:
         Args:
             rows: Everything that changed after a position that is not newer than this view's.
         """
+        if rows.keys or rows.aliases or rows.grants or rows.service_keys:
+            self.revision += (
+                1  # before the first of them is in the view: should one fail, what was judged before counts no more
+            )
         for key in rows.keys:
             self._apply_key(key)
         for alias in rows.aliases:
