@@ -323,6 +323,7 @@ def key_table(results: Results) -> str:
     ]
     facts = [
         ["keys created per second meanwhile", number(results.facts.get(f"created per second/{many}"), 1)],
+        ["what the admin worker needs for each of them, ms", number(results.facts.get(f"creation milliseconds/{many}"), 0)],
         *(
             [f"{process} at rest, {count:,} keys, MB", number(_megabytes(results, f"{process} bytes/{count}"), 0)]
             for process in ("front", "worker")

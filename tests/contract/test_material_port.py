@@ -1,6 +1,6 @@
 """Key pairs, data key pairs and import by way of the pool of workers, on each token: what `core.ports.Token` says of them.
 
-The pool's admin worker is started without keys, and makes what takes long; the crypto workers use it.
+The pool's admin worker makes what takes long; the crypto workers use it.
 """
 
 import os

@@ -183,10 +183,10 @@ class KeyObjects:
             TokenError: the search failed.
         """
         one = wanted[0] if len(wanted) == 1 else None
-        by_id: dict[bytes, list[Listed]] = {}
-        _sort(by_id, self._secrets(one))
-        if not wanted or any(cka_id not in by_id for cka_id in wanted):
-            _sort(by_id, self._privates(one))
+        by_id = self._sorted_objects(wanted, one, self._handles_besides(wanted) if len(wanted) > 1 else frozenset())
+        if len(wanted) > 1 and any(cka_id not in by_id for cka_id in wanted):
+            # Not every token gives each object a handle that none had before.
+            by_id = self._sorted_objects(wanted, None, frozenset())
         publics: dict[bytes, list[int]] = {}
         if any(listed.kind is Kind.KEY_PAIR for objects in by_id.values() for listed in objects):
             publics = self.publics(one)
@@ -197,6 +197,21 @@ class KeyObjects:
             for cka_id in wanted or tuple(by_id)
             if self._load(cka_id, by_id.get(cka_id, ()), publics.get(cka_id, ()))
         ]
+
+    def _handles_besides(self, wanted: Sequence[bytes]) -> frozenset[int]:
+        """Return the handles of what is loaded, but for the wanted: nobody need read again what they are."""
+        without = frozenset(wanted)
+        return frozenset(loaded.handle.value for cka_id, loaded in self.loaded.items() if cka_id not in without)
+
+    def _sorted_objects(
+        self, wanted: Sequence[bytes], one: bytes | None, known: frozenset[int]
+    ) -> dict[bytes, list[Listed]]:
+        """Return the objects by CKA_ID. Private keys are searched only for what no secret was found of."""
+        by_id: dict[bytes, list[Listed]] = {}
+        _sort(by_id, self._secrets(one, known))
+        if not wanted or any(cka_id not in by_id for cka_id in wanted):
+            _sort(by_id, self._privates(one, known))
+        return by_id
 
     def _load(self, cka_id: bytes, objects: Sequence[Listed], publics: Sequence[int]) -> bool:
         self.loaded.pop(cka_id, None)
@@ -224,13 +239,21 @@ class KeyObjects:
         """
         return [*self._secrets(cka_id), *self._privates(cka_id)]
 
-    def _secrets(self, cka_id: bytes | None) -> list[Listed]:
+    def _secrets(self, cka_id: bytes | None, known: frozenset[int] = frozenset()) -> list[Listed]:
         handles = self._cryptoki.find(_search(TOKEN_SECRETS, cka_id))
-        return [listed for handle in handles if (listed := self._describe_secret(handle)) is not None]
+        return [
+            listed
+            for handle in handles
+            if handle not in known and (listed := self._describe_secret(handle)) is not None
+        ]
 
-    def _privates(self, cka_id: bytes | None) -> list[Listed]:
+    def _privates(self, cka_id: bytes | None, known: frozenset[int] = frozenset()) -> list[Listed]:
         handles = self._cryptoki.find(_search(TOKEN_PRIVATES, cka_id))
-        return [listed for handle in handles if (listed := self._describe_private(handle)) is not None]
+        return [
+            listed
+            for handle in handles
+            if handle not in known and (listed := self._describe_private(handle)) is not None
+        ]
 
     def publics(self, cka_id: bytes | None = None) -> dict[bytes, list[int]]:
         """Return the handles of the public keys of the token, by CKA_ID: all, or those of one. Unreadable ones are logged.

@@ -27,7 +27,7 @@ class WorkerSettings:
         lock_file: Path of the host-wide lock under which workers log in, one after the other.
         lock_wait_s: Longest wait for that lock, in seconds.
         capabilities: What an earlier worker of this service found, or None to probe.
-        load_keys: Whether to list the backing keys at start (crypto workers do, the admin worker need not).
+        load_keys: Whether to find every backing key at the start, as each worker of a service does; a tool need not.
     """
 
     module: str

@@ -4,10 +4,10 @@ Roles: `workers` active ones do the cryptography; one admin worker generates, de
 holds its keys, to step in at once. The keeper, one task, starts workers one after the other; the teacher gives them new keys;
 the collector fetches their counters and replaces those that have grown.
 
-A job goes to a worker that has its keys. Jobs of one kind that wait for the same worker share a frame. What dies with a worker is tried
-once more elsewhere if it made session objects only and was in the frame at the head of the pipe; what stood behind the head is queued
-again as if nothing had happened. Whatever a worker died with gets a frame of its own then, so that what kills workers is told
-from what only shared a frame with it.
+A job goes to a worker that has its keys: an active one; else the spare, or the admin worker while it is idle, for that has what it made.
+Jobs of one kind that wait for the same worker share a frame. What dies with a worker is tried once more elsewhere if it made session
+objects only and was in the frame at the head of the pipe; what stood behind the head is queued again as if nothing had happened.
+Whatever a worker died with gets a frame of its own then, so that what kills workers is told from what only shared a frame with it.
 
 Belongs to one event loop.
 """
@@ -224,7 +224,7 @@ class TokenPool:
         self._tasks.append(asyncio.create_task(self._guard(), name="token watchdog"))
         self.roster.place(await self._start_worker("crypto"), "crypto")
         self._tasks.append(asyncio.create_task(self._keep(), name="token keeper"))
-        self._tasks.append(asyncio.create_task(self._repeat(self.keys.spread), name="token teacher"))
+        self._tasks.append(asyncio.create_task(self._repeat(self._teach), name="token teacher"))
         self._tasks.append(asyncio.create_task(self._repeat(self._collect), name="token collector"))
         assert self.description is not None
         return self.description
@@ -257,17 +257,34 @@ class TokenPool:
                 or not worker.has_room
             ):
                 workers.remove(worker)
-        if self._queue and self.roster.spare is not None:
-            spare = self.roster.spare
-            elsewhere = [worker.keys for worker in self.roster.active]
-            self._fill(
-                spare,
-                self._queue,
-                lambda keys: spare.keys.issuperset(keys) and not any(held.issuperset(keys) for held in elsewhere),
-            )
         admin = self.roster.admin_worker()
         if admin is not None and admin.in_flight == 0:
             self._fill(admin, self._admin_queue, lambda _: admin.in_flight == 0)
+        if self._queue and not self.keys.are_everywhere:
+            self._dispatch_aside()
+
+    def _dispatch_aside(self) -> None:
+        """Give jobs whose keys no active worker has to the spare, or to the admin worker if it is idle: it has the keys that it made."""
+        elsewhere = [worker.keys for worker in self.roster.active]
+
+        def serves(worker: WorkerProcess) -> Callable[[frozenset[bytes]], bool]:
+            def takes(keys: frozenset[bytes]) -> bool:
+                for held in elsewhere:
+                    if held.issuperset(keys):
+                        return False
+                if not worker.keys.issuperset(keys):
+                    return False
+                self.keys.ask_for(keys)
+                return True
+
+            return takes
+
+        spare, admin = self.roster.spare, self.roster.admin
+        if spare is not None:
+            self._fill(spare, self._queue, serves(spare))
+        if admin is not None and admin.is_usable and not admin.in_flight:
+            # One frame: who waits for a new key has its turn after it.
+            self._send_next(admin, self._queue, serves(admin), MAX_ITEMS)
 
     def _fill(self, worker: WorkerProcess, queue: FairQueue, serves: Callable[[frozenset[bytes]], bool]) -> None:
         while worker.has_room and self._send_next(worker, queue, serves, MAX_ITEMS):
@@ -299,7 +316,7 @@ class TokenPool:
         self._started += 1
         worker = WorkerProcess(f"{role}-{self._started}", self._answered, self._lost)
         known = self.description.capabilities if self.description else None
-        settings = replace(self._settings.worker, capabilities=known, load_keys=role == "crypto")
+        settings = replace(self._settings.worker, capabilities=known)
         self._starting.add(worker)
         try:
             description = await worker.start(settings, worker_environment(self._settings.environment))
@@ -308,9 +325,8 @@ class TokenPool:
         if self.description is None:
             self.description = description
             self.roster.max_sessions = description.max_sessions
-        if role == "crypto":
-            self.keys.known |= worker.keys
-        else:
+        self.keys.known |= worker.keys
+        if role == "admin":
             worker.lower_priority(ADMIN_NICENESS)
         self._refusals = 0
         self._observer.worker_started(worker.name, description.startup_ms)
@@ -326,6 +342,7 @@ class TokenPool:
     def _lost(self, worker: WorkerProcess, jobs: list[Job]) -> None:
         had_role = self.roster.remove(worker)
         self.roster.retiring.discard(worker)
+        self.keys.left(worker)
         if self._closing:
             for job in jobs:
                 _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail="the service is stopping"))
@@ -379,6 +396,9 @@ class TokenPool:
                 async with asyncio.timeout(KEEPER_INTERVAL_S):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _teach(self) -> None:
+        await self.keys.spread(job.keys for job in self._queue)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something again and again. Each in a task of its own: none may wait because another waits for a worker that hangs."""

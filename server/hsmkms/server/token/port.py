@@ -265,7 +265,7 @@ class WorkerToken:
             expected=material.expected,
             label=self._label,
         )
-        return await self._made(command, material.cka_id)
+        return await self._made(command, material.cka_id, is_pair=bool(material.kind))
 
     @property
     def _service_import_key(self) -> KeyRef:
@@ -308,20 +308,26 @@ class WorkerToken:
 
     async def generate_key_pair(self, cka_id: bytes, spec: PairSpec, use: PairUse) -> bytes:
         """Generate a key pair anew and return its public key; at least one worker can use it then."""
-        return await self._made(GenerateKeyPair(cka_id, spec, use, self._label), cka_id)
+        return await self._made(GenerateKeyPair(cka_id, spec, use, self._label), cka_id, is_pair=True)
 
     async def generate_mac_key(self, cka_id: bytes, length: int) -> bytes:
         """Generate an HMAC key anew and return its canary; at least one worker can use it then."""
         return await self._made(GenerateMacKey(cka_id, length, self._label), cka_id)
 
-    async def _made(self, command: Command, cka_id: bytes) -> bytes:
-        """Have the admin worker make a token object, and a crypto worker find it. Return what proves it.
+    async def _made(self, command: Command, cka_id: bytes, *, is_pair: bool = False) -> bytes:
+        """Have the admin worker make a token object, and return what proves it; at least one worker can use it then.
 
         It is not started any more after `GENERATION_START_S`: by then another front may have taken the creation up (`catalog.claims`).
+
+        The admin worker uses what it made, without a search. Not so a key pair: NSS softokn calls a wrong signature a failure of the
+        device (CKR_DEVICE_ERROR) in a process that has generated RSA keys. A crypto worker looks for it.
         """
         expiry_ns = time.monotonic_ns() + GENERATION_START_S * 1_000_000_000
+        admin = self._pool.roster.admin_worker()
         proof = await self._admin(command, expiry_ns)
-        await self._pool.keys.make_usable(cka_id)
+        # Nobody becomes the admin worker twice: who was it before and is it still has made the key, and has its handle.
+        is_known = not is_pair and admin is self._pool.roster.admin_worker()
+        await self._pool.keys.make_usable(cka_id, admin if is_known else None)
         return proof
 
     async def list_backing_keys(self) -> Sequence[tuple[bytes, bytes]]:
