@@ -25,6 +25,8 @@ BATCH: Final = 100
 """Entries of a batch."""
 WINDOW: Final = 100
 """Entries of a stream that are unanswered at most, for each client."""
+TOGETHER: Final = 20
+"""Entries of a stream's message."""
 MESSAGES: Final = 16
 """Different messages of each kind, sent in turn."""
 LARGEST_DATA_KEY: Final = 1024
@@ -40,11 +42,12 @@ class Calls:
 
     Args:
         path: The RPC's path.
-        messages: Requests, sent in turn.
-        least: Bytes of the shortest answer that is none of an error.
-        answer_bytes: Length of an answer.
-        items: Items in a call, or in a stream's message.
+        messages: Requests, sent in turn; of a stream, its entries without their numbers.
+        least: Bytes of the shortest answer, of a stream's shortest result, that is none of an error.
+        answer_bytes: Length of an answer, or of a stream's result.
+        items: Items in what is counted: in a call, or in an entry of a stream.
         window: Unanswered entries of a stream, or 0 for a unary call.
+        together: Entries of a stream's message.
     """
 
     path: str
@@ -53,6 +56,7 @@ class Calls:
     answer_bytes: int
     items: int = 1
     window: int = 0
+    together: int = 1
 
     def write(self, file: Path) -> Path:
         """Write the messages as the load generator reads them."""
@@ -144,24 +148,26 @@ class Maker:
         return Calls(method_path(operation), (request.SerializeToString(),), int(length * _SLACK), length, BATCH)
 
     def _stream(self, operation: str, size: int) -> Calls:
-        entries = [kms_pb2.StreamReEncryptRequest(entry=entry) for entry in self._requests("ReEncrypt", size)]
+        entries = [kms_pb2.StreamReEncryptEntry(request=request) for request in self._requests("ReEncrypt", size)]
         with channel_to(self._service) as channel:
             call = channel.stream_stream(
                 method_path(operation),
                 request_serializer=kms_pb2.StreamReEncryptRequest.SerializeToString,
                 response_deserializer=kms_pb2.StreamReEncryptResponse.FromString,
             )
-            answers = list(call(iter(entries), timeout=30))
-        if len(answers) != len(entries) or not all(answer.result.HasField("response") for answer in answers):
+            messages = [kms_pb2.StreamReEncryptRequest(entries=entries)]
+            results = [result for answer in call(iter(messages), timeout=30) for result in answer.results]
+        if len(results) != len(entries) or not all(result.HasField("response") for result in results):
             raise AssertionError("a stream was not carried out")
-        self._require_plaintext(answers[0].result.response.ciphertext_blob, size)
-        lengths = [answer.ByteSize() for answer in answers]
+        self._require_plaintext(results[0].response.ciphertext_blob, size)
+        lengths = [result.ByteSize() for result in results]
         return Calls(
             method_path(operation),
             tuple(entry.SerializeToString() for entry in entries),
             int(min(lengths) * _SLACK),
             max(lengths),
             window=WINDOW,
+            together=TOGETHER,
         )
 
     def _ask(self, operation: str, request: Message) -> Any:

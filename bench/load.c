@@ -1,17 +1,19 @@
 /*
  * load: gRPC callers over mutual TLS that cost little themselves, so that they are not what is measured. One thread, HTTP/2 by nghttp2.
  *
- *   load PORT CA CERTIFICATES PRIVATE_KEYS PATH MESSAGES CLIENTS SECONDS LEAST WINDOW
+ *   load PORT CA CERTIFICATES PRIVATE_KEYS PATH MESSAGES CLIENTS SECONDS LEAST WINDOW TOGETHER
  *
  * Each of CLIENTS has a connection of its own to 127.0.0.1 and one call under way: it sends the next one when the answer is there.
  * CERTIFICATES and PRIVATE_KEYS are files, separated by commas, as many of the ones as of the others: clients take them in turn. PATH is the RPC's. MESSAGES is a file of request messages, each after its length as u32 big-endian; they are sent in turn. An answer
  * that is shorter than LEAST bytes, or a status other than OK, is an error.
  *
- * With a WINDOW above 0 each client has one call of a bidirectional stream instead, with at most WINDOW messages unanswered. To each message
- * it then puts field 1, a uint64 that numbers it, and expects that number as field 1 of the answer.
+ * With a WINDOW above 0 each client has one call of a bidirectional stream instead, with at most WINDOW entries unanswered. MESSAGES are
+ * entries then: TOGETHER of them make a message, each as its field 1, and each with a field 1 put first, a uint64 that numbers it. An answer
+ * is likewise any number of results, field 1 each, of LEAST bytes at least, with the entry's number as their own first field. What is
+ * counted, and timed, are entries.
  *
  * It connects, calls for WARM_S seconds, prints `ready`, waits for a line of standard input, calls for SECONDS, waits for the last answers,
- * and prints one JSON object: {"count": answers, "wall_s": time, "cpu_s": its own processor time, "p50_us", "p99_us", "max_us"}. Errors
+ * and prints one JSON object: {"count": answers or results, "wall_s": time, "cpu_s": its own processor time, "p50_us", "p99_us", "max_us"}. Errors
  * end it with a line on standard error and exit code 1.
  */
 #define _DEFAULT_SOURCE /* strsep */
@@ -40,7 +42,7 @@
 #define MAX_WINDOW 4096
 #define NUMBERS 65536 /* a power of two above MAX_WINDOW, with room for answers out of turn */
 #define PREFIX 5      /* gRPC: a flag and the message's length */
-#define NUMBER_ROOM 11
+#define FIELD_ROOM 11 /* a tag and a varint */
 #define MAX_LATENCIES (1u << 24)
 
 struct message {
@@ -66,8 +68,9 @@ struct client {
 	uint64_t number, answered;
 	double *began; /* by number */
 
-	uint8_t prefix[PREFIX], head[NUMBER_ROOM];
-	size_t prefix_length, head_length, body_left, body_length;
+	uint8_t prefix[PREFIX];
+	size_t prefix_length, body_left, body_length;
+	struct bytes body; /* of a stream's answer, to look into */
 	unsigned answers;
 	int status;
 	char text[200];
@@ -76,7 +79,7 @@ struct client {
 static struct message *messages;
 static size_t message_count, next_message, longest_message;
 static const char *path;
-static size_t least, window;
+static size_t least, window, together;
 static struct client *clients;
 static size_t client_count, under_way;
 static bool measuring, stopping, ending;
@@ -116,6 +119,18 @@ static void *room(size_t size)
 	return memory;
 }
 
+static void append(struct bytes *bytes, const uint8_t *data, size_t length)
+{
+	if (bytes->length + length > bytes->room) {
+		bytes->room = 2 * (bytes->length + length);
+		bytes->data = realloc(bytes->data, bytes->room);
+		if (bytes->data == NULL)
+			fail("memory", strerror(errno));
+	}
+	memcpy(bytes->data + bytes->length, data, length);
+	bytes->length += length;
+}
+
 static void read_messages(const char *file_name)
 {
 	FILE *file = fopen(file_name, "rb");
@@ -142,25 +157,44 @@ static void read_messages(const char *file_name)
 		fail(file_name, "holds no message");
 }
 
-/* One message as gRPC sends it, numbered in a stream. */
-static void prepare_message(struct client *client)
+static uint8_t *put_varint(uint8_t *at, uint64_t value)
+{
+	for (; value >= 0x80; value >>= 7)
+		*at++ = (uint8_t)(value | 0x80);
+	*at++ = (uint8_t)value;
+	return at;
+}
+
+/* The next message of the file, which is the next entry of a stream: its number comes first. */
+static uint8_t *put_next(struct client *client, uint8_t *at)
 {
 	const struct message *message = &messages[next_message++ % message_count];
-	uint8_t *at = client->sending + PREFIX;
-	size_t length;
+	uint8_t number[FIELD_ROOM];
 
 	client->number++;
 	client->began[client->number % NUMBERS] = now();
 	if (window) {
-		uint64_t rest = client->number;
+		size_t length;
 
-		*at++ = 0x08; /* field 1, varint */
-		for (; rest >= 0x80; rest >>= 7)
-			*at++ = (uint8_t)(rest | 0x80);
-		*at++ = (uint8_t)rest;
+		number[0] = 0x08; /* field 1, varint */
+		length = put_varint(number + 1, client->number) - number;
+		*at++ = 0x0a; /* field 1, length and bytes */
+		at = put_varint(at, length + message->length);
+		memcpy(at, number, length);
+		at += length;
 	}
 	memcpy(at, message->data, message->length);
-	at += message->length;
+	return at + message->length;
+}
+
+/* One message as gRPC sends it. */
+static void prepare_message(struct client *client)
+{
+	uint8_t *at = client->sending + PREFIX;
+	size_t length;
+
+	for (size_t i = 0; i < together; i++)
+		at = put_next(client, at);
 	length = at - client->sending - PREFIX;
 	client->sending[0] = 0;
 	for (int i = 0; i < 4; i++)
@@ -180,7 +214,7 @@ static ssize_t give_data(nghttp2_session *session, int32_t stream, uint8_t *buff
 		size_t piece = client->sending_length - client->sent;
 
 		if (piece == 0) {
-			if (!window || stopping || client->number - client->answered >= window)
+			if (!window || stopping || client->number - client->answered + together > window)
 				break;
 			prepare_message(client);
 			continue;
@@ -235,31 +269,61 @@ static void count_answer(double began)
 		latencies[latency_count++] = (float)(now() - began);
 }
 
+static uint64_t take_varint(const uint8_t **at, const uint8_t *end)
+{
+	uint64_t value = 0;
+
+	for (int shift = 0; *at < end && shift < 64; shift += 7) {
+		uint8_t byte = *(*at)++;
+
+		value |= (uint64_t)(byte & 0x7f) << shift;
+		if (!(byte & 0x80))
+			return value;
+	}
+	fail("an answer of the stream is cut off", path);
+	return 0;
+}
+
+/* The results in an answer of a stream. */
+static void take_results(struct client *client)
+{
+	const uint8_t *at = client->body.data, *end = at + client->body.length;
+
+	while (at < end) {
+		uint64_t number, length;
+		const uint8_t *result;
+
+		if (*at++ != 0x0a)
+			fail("an answer of the stream has something beside results", path);
+		length = take_varint(&at, end);
+		if (length > (size_t)(end - at))
+			fail("an answer of the stream is cut off", path);
+		if (length < least)
+			fail("a result is too short: an error?", path);
+		result = at;
+		at += length;
+		if (length == 0 || *result++ != 0x08)
+			fail("a result has no number", path);
+		number = take_varint(&result, at);
+		if (number == 0 || number > client->number || client->number - number >= NUMBERS)
+			fail("a result has a number that was not asked for", path);
+		client->answered++;
+		count_answer(client->began[number % NUMBERS]);
+	}
+}
+
 /* A whole message has come. */
 static void take_answer(struct client *client)
 {
-	uint64_t number = client->number;
-
 	client->answers++;
+	if (window) {
+		take_results(client);
+		nghttp2_session_resume_data(client->session, client->stream);
+		return;
+	}
 	if (client->body_length < least)
 		fail("an answer is too short: an error in it?", path);
-	if (window) {
-		size_t at = 1;
-
-		number = 0;
-		if (client->head[0] != 0x08)
-			fail("an answer of the stream has no number", path);
-		for (int shift = 0; at < client->head_length; shift += 7) {
-			number |= (uint64_t)(client->head[at] & 0x7f) << shift;
-			if (!(client->head[at++] & 0x80))
-				break;
-		}
-		if (number == 0 || number > client->number || client->number - number >= NUMBERS)
-			fail("an answer of the stream has a number that was not asked for", path);
-		client->answered++;
-		nghttp2_session_resume_data(client->session, client->stream);
-	}
-	count_answer(client->began[number % NUMBERS]);
+	count_answer(client->began[client->number % NUMBERS]);
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t length, void *user_data)
@@ -278,16 +342,11 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
 			client->body_length = (size_t)client->prefix[1] << 24 | client->prefix[2] << 16 | client->prefix[3] << 8 |
 					      client->prefix[4];
 			client->body_left = client->body_length;
-			client->head_length = 0;
+			client->body.length = 0;
 		}
 		piece = client->body_left < length ? client->body_left : length;
-		if (client->head_length < NUMBER_ROOM) {
-			size_t head = NUMBER_ROOM - client->head_length;
-
-			head = head < piece ? head : piece;
-			memcpy(client->head + client->head_length, data, head);
-			client->head_length += head;
-		}
+		if (window)
+			append(&client->body, data, piece);
 		data += piece;
 		length -= piece;
 		client->body_left -= piece;
@@ -340,16 +399,8 @@ static void flush(struct client *client)
 	struct epoll_event event = { .data.ptr = client };
 	bool blocked = false;
 
-	while ((length = nghttp2_session_mem_send(client->session, &data)) > 0) {
-		if (client->out.length + length > client->out.room) {
-			client->out.room = 2 * (client->out.length + length);
-			client->out.data = realloc(client->out.data, client->out.room);
-			if (client->out.data == NULL)
-				fail("memory", strerror(errno));
-		}
-		memcpy(client->out.data + client->out.length, data, length);
-		client->out.length += length;
-	}
+	while ((length = nghttp2_session_mem_send(client->session, &data)) > 0)
+		append(&client->out, data, length);
 	if (length < 0)
 		fail("HTTP/2", nghttp2_strerror((int)length));
 	while (client->out.length) {
@@ -476,7 +527,7 @@ static void connect_client(struct client *client, SSL_CTX *context, int port)
 	if (SSL_connect(client->ssl) != 1)
 		fail("TLS handshake", ERR_reason_error_string(ERR_get_error()));
 	fcntl(client->fd, F_SETFL, O_NONBLOCK);
-	client->sending = room(PREFIX + NUMBER_ROOM + longest_message);
+	client->sending = room(PREFIX + together * (2 * FIELD_ROOM + longest_message));
 	client->began = room(NUMBERS * sizeof *client->began);
 	nghttp2_session_client_new(&client->session, callbacks, client);
 	nghttp2_submit_settings(client->session, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings);
@@ -530,8 +581,8 @@ static double percentile(double part)
 
 int main(int argc, char **argv)
 {
-	if (argc != 11) {
-		fprintf(stderr, "usage: load PORT CA CERTIFICATES PRIVATE_KEYS PATH MESSAGES CLIENTS SECONDS LEAST WINDOW\n");
+	if (argc != 12) {
+		fprintf(stderr, "usage: load PORT CA CERTIFICATES PRIVATE_KEYS PATH MESSAGES CLIENTS SECONDS LEAST WINDOW TOGETHER\n");
 		return 2;
 	}
 	double seconds = strtod(argv[8], NULL), wall, used;
@@ -543,8 +594,11 @@ int main(int argc, char **argv)
 	client_count = strtoul(argv[7], NULL, 10);
 	least = strtoul(argv[9], NULL, 10);
 	window = strtoul(argv[10], NULL, 10);
+	together = strtoul(argv[11], NULL, 10);
 	if (client_count < 1 || client_count > MAX_CLIENTS || window > MAX_WINDOW || seconds <= 0)
 		fail("arguments", "1 to 1024 clients, a window of at most 4096, and some time");
+	if (together < 1 || together > (window ? window : 1))
+		fail("arguments", "1 entry together at the least, and no more than the window");
 	alarm((unsigned)(seconds + 2 * LAST_ANSWERS_S + 30)); /* whatever happens, it ends */
 	poller = epoll_create1(0);
 	clients = room(client_count * sizeof *clients);

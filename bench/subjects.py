@@ -125,6 +125,7 @@ class Endpoint:
                 str(seconds),
                 str(calls.least),
                 str(calls.window),
+                str(calls.together),
             ]
             with Program(command) as program:
                 before = usage(self.pid)

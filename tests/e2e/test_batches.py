@@ -14,7 +14,7 @@ import pytest
 from hsmkms.client import Client, errors
 from hsmkms.core.messages import DecryptRequest, EncryptRequest, GenerateDataKeyRequest, ReEncryptRequest
 from hsmkms.v1 import kms_pb2
-from hsmkms.wire import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, method_path
+from hsmkms.wire import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_STREAM_ENTRIES, method_path
 from support.service import ACCOUNT, REGION, Service, eventually
 
 CONTEXT = {"tenant": "1"}
@@ -237,6 +237,126 @@ def test_a_batch_that_has_more_than_fits_is_split_by_the_client(client: Client) 
     assert not [result.error for result in results if result.error]
 
 
+# Messages of a stream
+
+
+def message(*entries: kms_pb2.ReEncryptRequest, first: int = 0) -> bytes:
+    """Return a message of a stream, its entries numbered from `first`."""
+    numbered = [
+        kms_pb2.StreamReEncryptEntry(number=number, request=entry) for number, entry in enumerate(entries, first)
+    ]
+    return kms_pb2.StreamReEncryptRequest(entries=numbered).SerializeToString()
+
+
+def results_of(data: bytes) -> list[kms_pb2.StreamReEncryptResult]:
+    """Return the results in an answer of a stream, after a look at its limits."""
+    answer = kms_pb2.StreamReEncryptResponse.FromString(data)
+    assert 1 <= len(answer.results) <= MAX_STREAM_ENTRIES
+    assert len(data) <= MAX_MESSAGE_BYTES
+    return list(answer.results)
+
+
+def open_stream(channel: grpc.Channel, *messages: bytes) -> Iterator[bytes]:
+    """Send messages on a stream, and then its end."""
+    call: Iterator[bytes] = channel.stream_stream(method_path("StreamReEncrypt"))(iter(messages), timeout=30)
+    return call
+
+
+def on_the_wire(blob: bytes) -> kms_pb2.ReEncryptRequest:
+    """Return a request that moves a ciphertext of alias/source without a context."""
+    return kms_pb2.ReEncryptRequest(ciphertext_blob=blob, destination_key_id="alias/destination")
+
+
+@pytest.fixture(scope="module")
+def large(client: Client) -> bytes:
+    """A ciphertext of the most that there is to encrypt."""
+    return client.encrypt(key_id="alias/source", plaintext=os.urandom(4096)).ciphertext_blob
+
+
+def test_messages_of_one_entry_and_of_a_hundred_are_answered_alike(channel: grpc.Channel, client: Client) -> None:
+    good = on_the_wire(client.encrypt(key_id="alias/source", plaintext=b"x").ciphertext_blob)
+    bad = on_the_wire(b"no ciphertext")
+    messages = [
+        message(good, first=1 << 63),
+        message(*[good, bad] * (MAX_STREAM_ENTRIES // 2)),
+        message(bad, good, bad, first=1000),
+        message(good, first=7),  # a number a second time is the caller's affair
+    ]
+    found = [result for data in open_stream(channel, *messages) for result in results_of(data)]
+    refused = [1 + 2 * pair for pair in range(MAX_STREAM_ENTRIES // 2)] + [1000, 1002]
+    assert Counter(result.number for result in found) == Counter(
+        [1 << 63, *range(MAX_STREAM_ENTRIES), 1000, 1001, 1002, 7]
+    )
+    assert sorted(result.number for result in found if result.HasField("error")) == refused
+    assert {result.error.code for result in found if result.HasField("error")} == {"InvalidCiphertextException"}
+    assert len({result.request_id for result in found}) == len(found)
+    for result in found:
+        assert (
+            result.HasField("error")
+            or client.decrypt(ciphertext_blob=result.response.ciphertext_blob).plaintext == b"x"
+        )
+
+
+def test_answers_of_the_largest_results_keep_to_the_limit(channel: grpc.Channel, large: bytes) -> None:
+    entries = [on_the_wire(large)] * (MAX_MESSAGE_BYTES // (on_the_wire(large).ByteSize() + 19))
+    assert len(entries) > 50
+    messages = [message(*entries, first=number * len(entries)) for number in range(4)]
+    numbers = [result.number for data in open_stream(channel, *messages) for result in results_of(data)]
+    assert sorted(numbers) == list(range(4 * len(entries)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "text"),
+    [
+        (b"", grpc.StatusCode.INVALID_ARGUMENT, "greater than or equal to 1"),
+        (
+            message(*[kms_pb2.ReEncryptRequest()] * (MAX_STREAM_ENTRIES + 1)),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "less than or equal to 100; it has 101: send several messages",
+        ),
+        (bytes(MAX_MESSAGE_BYTES + 1), grpc.StatusCode.RESOURCE_EXHAUSTED, str(MAX_MESSAGE_BYTES)),
+        (b"\xff\xff", grpc.StatusCode.INVALID_ARGUMENT, "not a valid protobuf message"),
+    ],
+    ids=["empty", "too many", "too long", "no message"],
+)
+def test_a_message_against_the_limits_ends_the_stream_when_what_came_before_is_answered(
+    channel: grpc.Channel, client: Client, wrong: bytes, code: grpc.StatusCode, text: str
+) -> None:
+    good = on_the_wire(client.encrypt(key_id="alias/source", plaintext=b"x").ciphertext_blob)
+    call = open_stream(channel, message(*[good] * 5), wrong, message(good, first=100))
+    found: list[int] = []
+
+    def read() -> None:
+        for data in call:
+            found.extend(result.number for result in results_of(data) if result.HasField("response"))
+
+    with pytest.raises(grpc.RpcError) as refused:
+        read()
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    assert refused.value.code() is code
+    assert text in refused.value.details()
+
+
+def test_who_waits_for_each_answer_before_sending_more_is_answered(channel: grpc.Channel, client: Client) -> None:
+    """Each time everything that was sent is over: no result waits for others."""
+    good = on_the_wire(client.encrypt(key_id="alias/source", plaintext=b"x").ciphertext_blob)
+    answered = threading.Semaphore()
+    sizes = [1, 1, 3, 1, MAX_STREAM_ENTRIES, 2, 1]
+
+    def turns() -> Iterator[bytes]:
+        for size in sizes:
+            assert answered.acquire(timeout=20)
+            yield message(*[good] * size)
+
+    left = list(sizes)
+    for data in channel.stream_stream(method_path("StreamReEncrypt"))(turns(), timeout=30):
+        left[0] -= len(results_of(data))
+        if left[0] == 0:
+            left.pop(0)
+            answered.release()
+    assert not left
+
+
 # Streams and their readers
 
 
@@ -259,11 +379,9 @@ def test_one_who_stops_iterating_leaves_nothing_behind(service: Service, mixed: 
 
 
 def test_one_who_sends_and_does_not_read_is_read_no_further_and_slows_nobody(
-    service: Service, channel: grpc.Channel, client: Client, mixed: list[ReEncryptRequest]
+    service: Service, channel: grpc.Channel, client: Client, mixed: list[ReEncryptRequest], large: bytes
 ) -> None:
-    blob = client.encrypt(key_id="alias/source", plaintext=os.urandom(4096)).ciphertext_blob
-    entry = kms_pb2.ReEncryptRequest(ciphertext_blob=blob, destination_key_id="alias/destination")
-    data = kms_pb2.StreamReEncryptRequest(number=1, entry=entry).SerializeToString()
+    data = message(*[on_the_wire(large)] * 10)
     stop = threading.Event()
     sent = []
 
@@ -272,13 +390,17 @@ def test_one_who_sends_and_does_not_read_is_read_no_further_and_slows_nobody(
             sent.append(1)
             yield data
 
+    before = service.metric("hsm_kms_requests_total", operation="ReEncrypt")
     call = channel.stream_stream(method_path("StreamReEncrypt"))(flood())
     try:
         seen = eventually(_steady(sent), 20, "the end of its reading")
-        assert seen < 5000, "what is under way and in gRPC's windows, and no more"
+        assert seen < 500, "what is under way and in gRPC's windows, and no more"
+        carried_out = service.metric("hsm_kms_requests_total", operation="ReEncrypt") - before
+        assert carried_out < 10 * seen, "some of it was not read"
         assert [result.error for result in client.batch_re_encrypt([mixed[0]] * 50)] == [None] * 50
-        for _ in range(seen // 2):
-            next(call)
+        answered = 0
+        while answered < 10 * seen // 2:
+            answered += len(results_of(next(call)))
         eventually(lambda: len(sent) > seen, what="further reading")
     finally:
         stop.set()

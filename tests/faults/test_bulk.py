@@ -47,6 +47,25 @@ def test_a_stream_survives_the_death_of_its_workers(service: Service) -> None:
     assert service.metric("hsm_kms_worker_ends_total", reason="died") == KILLS
 
 
+def test_results_that_are_ready_do_not_wait_for_a_token_that_hangs(service: Service) -> None:
+    sealed = seal(make_keys(service), os.urandom(32))
+    good = ReEncryptRequest(ciphertext_blob=sealed.blob, destination_key_id="alias/destination")
+    bad = ReEncryptRequest(ciphertext_blob=b"no ciphertext", destination_key_id="alias/destination")
+    client = service.client("patient")
+    assert client.batch_re_encrypt([good])[0].error is None
+    crypto = [pid for name, pid in service.workers().items() if name.startswith("crypto")]
+    for pid in crypto:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        results = client.stream_re_encrypt([*[good] * 20, bad, bad, bad])
+        first = {next(results).number for _ in range(3)}
+    finally:
+        for pid in crypto:
+            os.kill(pid, signal.SIGCONT)
+    assert first == {20, 21, 22}, "fewer than what is under way, and yet they came"
+    assert sorted(result.number for result in results if not result.error) == list(range(20))
+
+
 def test_at_its_deadline_a_batch_answers_what_is_done_and_ends_the_rest(service: Service) -> None:
     sealed = seal(make_keys(service), os.urandom(4096))
     request = ReEncryptRequest(ciphertext_blob=sealed.blob, destination_key_id="alias/destination")

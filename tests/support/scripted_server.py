@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from hsmkms.core.messages import OPERATIONS
+from hsmkms.core.messages import BULKS, OPERATIONS
 from hsmkms.wire import ERROR_DOMAIN, IDEMPOTENCY_METADATA, REQUEST_ID_METADATA, SERVICE
-from hsmkms.wire.codec import operation_codec
+from hsmkms.wire.codec import bulk_codec, operation_codec
 
 from .certificates import Authority, Issued
 
@@ -55,11 +55,13 @@ class Received:
 class ScriptedServer:
     """What the server will say, and what it was asked.
 
-    Each request takes the next answer of `script`: a response, a `Refusal`, or a function from the request to either.
+    Each request takes the next answer of `script`: a response, a `Refusal`, or a function from the request to either. Each stream takes
+    the next one of `streams`: a function from its messages to its answers, all of protobuf, the last of which may be a `Refusal`.
     """
 
     endpoint: str
     script: deque[Any] = field(default_factory=deque)
+    streams: deque[Callable[[Iterator[Any]], Iterator[Any]]] = field(default_factory=deque)
     received: list[Received] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
     """Set when the server stops: what a hanging answer waits for."""
@@ -86,10 +88,21 @@ class ScriptedServer:
         if callable(answer):
             answer = answer(request)
         if isinstance(answer, Refusal):
-            if not answer.reason:
-                context.abort(answer.code, answer.message)
-            context.abort_with_status(rpc_status.to_status(_status(answer, request_id)))
+            _refuse(context, answer, request_id)
         return answer
+
+    def stream(self, messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        """Behave as the next stream shall."""
+        for answer in self.streams.popleft()(messages):
+            if isinstance(answer, Refusal):
+                _refuse(context, answer, "request-of-a-stream")
+            yield answer
+
+
+def _refuse(context: grpc.ServicerContext, refusal: Refusal, request_id: str) -> None:
+    if not refusal.reason:
+        context.abort(refusal.code, refusal.message)
+    context.abort_with_status(rpc_status.to_status(_status(refusal, request_id)))
 
 
 def _status(refusal: Refusal, request_id: str) -> status_pb2.Status:
@@ -153,4 +166,13 @@ def _handlers(scripted: ScriptedServer) -> dict[str, grpc.RpcMethodHandler]:
             response_serializer=codec.response_type.SerializeToString,
         )
 
-    return {name: handler(name) for name in OPERATIONS}
+    def stream_handler(name: str) -> grpc.RpcMethodHandler:
+        codec = bulk_codec(name)
+        return grpc.stream_stream_rpc_method_handler(
+            scripted.stream,
+            request_deserializer=codec.request_type.FromString,
+            response_serializer=codec.response_type.SerializeToString,
+        )
+
+    streams = {bulk.name: stream_handler(bulk.name) for bulk in BULKS.values() if bulk.streams}
+    return {name: handler(name) for name in OPERATIONS} | streams

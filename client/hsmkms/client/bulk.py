@@ -3,8 +3,9 @@
 Batches are split where they are larger than the service takes. Each call of a batch is tried again as single calls are (`transport`);
 what became of an entry is final: a result whose error is retryable is for the caller to send again.
 
-A stream has at most `WINDOW` entries under way. When the connection breaks or the service stops, the entries that have no answer yet are
-sent again on a new one, after a pause, `Profile.attempts` times in a row at the most. No answer for `Profile.timeout_s` ends it.
+A stream has at most `WINDOW` entries under way. What is at hand when the connection can take a message goes into it; nothing waits for
+more. When the connection breaks or the service stops, the entries that have no answer yet are sent again on a new one, after a pause,
+`Profile.attempts` times in a row at the most. No answer for `Profile.timeout_s` ends it.
 
 Threads: entries are taken, and results given, in the thread that iterates. Streams of one client may run in several threads.
 """
@@ -13,10 +14,8 @@ from __future__ import annotations
 
 import functools
 import queue
-import random
 import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -38,15 +37,15 @@ from hsmkms.client.errors import (
     ValidationException,
 )
 from hsmkms.client.status import MAX_CODE_CHARACTERS
-from hsmkms.client.transport import FIRST_WAIT_S, LONGEST_WAIT_S, Transport
+from hsmkms.client.transport import Transport
 from hsmkms.core.errors import BY_CODE
 from hsmkms.core.messages import MAX_BATCH_ENTRIES
-from hsmkms.wire import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
+from hsmkms.wire import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_STREAM_ENTRIES
 from hsmkms.wire.codec import BulkCodec, bulk_codec
 
 WINDOW: Final = 256
-ENTRY_OVERHEAD_BYTES: Final = 8
-"""What an entry needs in a batch beside its own bytes, at the most."""
+ENTRY_OVERHEAD_BYTES: Final = 19
+"""What an entry needs in a batch or in a stream's message beside its own bytes, at the most: two tags and lengths, and its number."""
 
 ResponseT = TypeVar("ResponseT")
 _codec = functools.cache(bulk_codec)
@@ -156,64 +155,15 @@ def stream(transport: Transport, name: str, entries: Iterable[Any], kind: type[R
         KmsError: the service refused the stream.
         ClientError: the connection cannot be made again, or nothing is answered any more.
     """
-    codec = _codec(name)
-    unanswered: dict[int, Any] = {}
-    numbered = enumerate(entries)
-    failures = 0
-    while True:
-        connection = _Connection(transport, name, codec, unanswered)
-        try:
-            for result in _results(connection, name, codec, numbered, unanswered, kind, transport.timeout_s):
-                failures = 0
-                yield result
-        except _EntriesFailed as failed:
-            raise failed.error from None
-        except (KmsError, ClientError) as error:
-            failures += 1
-            if not error.retryable or failures >= transport.attempts:
-                raise
-            pause = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**failures))  # noqa: S311  # spreads clients, hides nothing
-            time.sleep(max(error.retry_delay_s, pause))
-        else:
-            return
-        finally:
-            connection.close()
-
-
-def _results(
-    connection: _Connection,
-    name: str,
-    codec: BulkCodec,
-    numbered: Iterator[tuple[int, Any]],
-    unanswered: dict[int, Any],
-    kind: type[ResultT],
-    timeout_s: float,
-) -> Iterator[ResultT]:
-    """Yield results until every entry has one, or the connection breaks."""
-    has_more = True
-    while has_more or unanswered:
-        answer = connection.answer(0.0) if unanswered else None
-        if answer is None and has_more and len(unanswered) < WINDOW:
-            number, entry = _next(numbered)
-            has_more = number >= 0
-            if has_more:
-                try:
-                    message: Any = codec.request_type(number=number, entry=_encoded(codec, entry))
-                except ValidationException as error:
-                    yield kind(number, None, error, "")
-                    continue
-                unanswered[number] = message
-                connection.send(message)
-            else:
-                connection.finish()
-            continue
-        if answer is None:
-            answer = connection.answer(timeout_s)
-        if answer is None:
-            raise DeadlineExceeded(f"no answer from the service within {timeout_s:g} s")
-        if unanswered.pop(answer.number, None) is None:
-            raise UnexpectedAnswer(f"{name} answered entry {answer.number}, which has no answer to come")
-        yield _result(name, codec, answer.number, answer.result, kind)
+    attempts = transport.stream_attempts()
+    under_way = _Stream(transport, name, entries, kind)
+    try:
+        while (results := attempts(under_way.results)) is not None:
+            yield from results
+    except _EntriesFailed as failed:
+        raise failed.error from None
+    finally:
+        under_way.close()
 
 
 class _EntriesFailed(Exception):
@@ -224,12 +174,91 @@ class _EntriesFailed(Exception):
         self.error = error
 
 
-def _next(numbered: Iterator[tuple[int, Any]]) -> tuple[int, Any]:
-    """Return the next entry and its number, or -1 for the number where there is none."""
-    try:
-        return next(numbered, (-1, None))
-    except (KmsError, ClientError) as error:
-        raise _EntriesFailed(error) from error
+class _Stream(Generic[ResultT]):
+    """The entries of a stream, over as many connections as it takes.
+
+    Args:
+        transport: The channel.
+        name: The stream's name.
+        entries: What is sent.
+        kind: The type of the results.
+    """
+
+    def __init__(self, transport: Transport, name: str, entries: Iterable[Any], kind: type[ResultT]) -> None:
+        self._transport = transport
+        self._name = name
+        self._codec = _codec(name)
+        self._numbered = enumerate(entries)
+        self._kind = kind
+        self._has_more = True
+        self._unanswered: dict[int, Any] = {}
+        self._connection: _Connection | None = None
+
+    def results(self) -> Iterable[ResultT] | None:
+        """Send what there is, and return the next results, or None when every entry has its own; iterate them before the next call.
+
+        Raises:
+            KmsError: the service ended the stream; called again, this opens another one.
+            ClientError: the connection broke, or there is no answer; likewise.
+            _EntriesFailed: the caller's entries raised such an error.
+        """
+        try:
+            return self._results(self._connected())
+        except (KmsError, ClientError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> _Connection:
+        if self._connection is None:
+            self._connection = _Connection(self._transport, self._name, self._codec, self._unanswered)
+            if not self._has_more:
+                self._connection.finish()
+        return self._connection
+
+    def _results(self, connection: _Connection) -> Iterable[ResultT] | None:
+        while self._has_more or self._unanswered:
+            answer = connection.answer(0.0) if self._unanswered else None
+            if answer is None and self._has_more and len(self._unanswered) < WINDOW:
+                refused = self._send_next(connection)
+                if refused is not None:
+                    return (refused,)
+                continue
+            timeout_s = self._transport.timeout_s
+            if answer is None:
+                answer = connection.answer(timeout_s)
+            if answer is None:
+                raise DeadlineExceeded(f"no answer from the service within {timeout_s:g} s")
+            return map(self._result, answer.results)
+        return None
+
+    def _send_next(self, connection: _Connection) -> ResultT | None:
+        """Send the next entry if there is one; return a result for one that cannot be sent."""
+        try:
+            number, entry = next(self._numbered, (-1, None))
+        except (KmsError, ClientError) as error:
+            raise _EntriesFailed(error) from error
+        if number < 0:
+            self._has_more = False
+            connection.finish()
+            return None
+        try:
+            message = _encoded(self._codec, entry)
+        except ValidationException as error:
+            return self._kind(number, None, error, "")
+        self._unanswered[number] = message
+        connection.send(number, message)
+        return None
+
+    def _result(self, result: Any) -> ResultT:
+        if self._unanswered.pop(result.number, None) is None:
+            raise UnexpectedAnswer(f"{self._name} answered entry {result.number}, which has no answer to come")
+        return _result(self._name, self._codec, result.number, result, self._kind)
 
 
 class _Connection:
@@ -239,25 +268,26 @@ class _Connection:
         transport: The channel.
         name: The stream's name.
         codec: Its messages.
-        first: Messages that an earlier connection left without an answer.
+        first: Entries that an earlier connection left without an answer, by their numbers.
     """
 
-    def __init__(self, transport: Transport, name: str, codec: BulkCodec, first: dict[int, Any]) -> None:
-        self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    def __init__(self, transport: Transport, name: str, codec: BulkCodec, first: Mapping[int, Any]) -> None:
+        self._outgoing: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()
         self._incoming: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for message in first.values():
-            self._outgoing.put(message)
-        self._call = transport.stream(name, iter(self._outgoing.get, None), codec.request_type, codec.response_type)
+        for number, entry in first.items():
+            self.send(number, entry)
+        self._request_type = codec.request_type
+        self._call = transport.stream(name, self._messages(), codec.request_type, codec.response_type)
         self._transport = transport
         self._reader = threading.Thread(target=self._read, name=f"hsm-kms {name}", daemon=True)
         self._reader.start()
 
-    def send(self, message: Any) -> None:
-        """Send a message; never blocks: its caller counts what is under way."""
-        self._outgoing.put(message)
+    def send(self, number: int, entry: Any) -> None:
+        """Send an entry; never blocks: its caller counts what is under way."""
+        self._outgoing.put((number, entry))
 
     def finish(self) -> None:
-        """Say that no further message comes."""
+        """Say that no further entry comes."""
         self._outgoing.put(None)
 
     def answer(self, timeout_s: float) -> Any:
@@ -279,6 +309,24 @@ class _Connection:
         """End the stream, answered or not. It can be called twice."""
         self._outgoing.put(None)
         self._call.cancel()
+
+    def _messages(self) -> Iterator[Any]:
+        """Yield messages of the entries at hand; a thread of gRPC's asks for the next one when the last one is on its way."""
+        message: Any = self._request_type()
+        room = MAX_MESSAGE_BYTES
+        while (numbered := self._outgoing.get()) is not None:
+            number, entry = numbered
+            size = entry.ByteSize() + ENTRY_OVERHEAD_BYTES
+            if size > room or len(message.entries) == MAX_STREAM_ENTRIES:
+                yield message
+                message, room = self._request_type(), MAX_MESSAGE_BYTES
+            message.entries.add(number=number, request=entry)
+            room -= size
+            if self._outgoing.empty():
+                yield message
+                message, room = self._request_type(), MAX_MESSAGE_BYTES
+        if message.entries:
+            yield message
 
     def _read(self) -> None:
         try:

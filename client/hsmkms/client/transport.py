@@ -121,15 +121,19 @@ class Transport:
         )
         return attempts(self._attempt, stub, message, metadata, deadline)
 
+    def stream_attempts(self) -> tenacity.Retrying:
+        """Return what calls a step of a stream again where its connection fails: `Profile.attempts` times in a row at the most."""
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_retryable),
+            wait=_wait,
+            stop=tenacity.stop_after_attempt(self._profile.attempts),
+            reraise=True,
+        )
+
     @property
     def timeout_s(self) -> float:
         """Longest time for a call, in seconds."""
         return self._profile.timeout_s
-
-    @property
-    def attempts(self) -> int:
-        """Most attempts for a call."""
-        return self._profile.attempts
 
     def stream(self, name: str, messages: Iterator[Any], request_type: type[Any], response_type: type[Any]) -> Any:
         """Open a stream.

@@ -88,7 +88,7 @@ class DatabaseStore:
         StoreProblem: the database cannot be reached, or the table does not fit.
     """
 
-    is_copy = False
+    is_copy: Final = False
 
     def __init__(
         self,
@@ -229,10 +229,6 @@ class DatabaseStore:
             except (exc.DataError, exc.IntegrityError, exc.InternalError, exc.ProgrammingError) as error:
                 refused.append(Refused(each.row, _first_line(error)))
         return refused
-
-    def mark(self) -> int:
-        """Return 0: what a transaction has committed stays."""
-        return 0
 
     def shown(self, key: Key) -> Mapping[str, Any]:
         """Return a key for people: by column, what JSON has no form for as text."""

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from hsmkms.reencryption.formats import Format, RecordProblem
-from hsmkms.reencryption.rows import Encoding, Key, Outcome, Refused, Row, StoreProblem, decoded
+from hsmkms.reencryption.rows import Encoding, Key, Outcome, Row, StoreProblem, decoded
 
 
 class FileStore:
@@ -33,7 +33,7 @@ class FileStore:
         StoreProblem: the input cannot be read.
     """
 
-    is_copy = True
+    is_copy: Final = True
 
     def __init__(self, source: Path, output: Path | None, form: Format) -> None:
         self._source = source
@@ -159,23 +159,13 @@ class FileStore:
                 rows.append(self._row((number, offset), record))
         return rows
 
-    def read_again(self, keys: Sequence[Key]) -> Sequence[Row]:
-        """Never needed: the input does not change."""
-        raise NotImplementedError
-
-    def new_value(self, outcome: Outcome) -> Any:
-        """Return the record with its new ciphertext."""
-        assert outcome.ciphertext is not None
-        return self._form.changed(outcome.row.record, base64.b64encode(outcome.ciphertext).decode())
-
-    def write(self, outcomes: Sequence[Outcome]) -> Sequence[Refused]:
+    def write(self, outcomes: Sequence[Outcome]) -> None:
         """Append all records, changed or not."""
         assert self._copy is not None
         with _problems(self.part):
             for outcome in outcomes:
-                self._copy.write(outcome.row.record if outcome.ciphertext is None else self.new_value(outcome))
+                self._copy.write(self._record(outcome))
             self._sync()
-        return []
 
     def mark(self) -> int:
         """Return the copy's length."""
@@ -189,6 +179,11 @@ class FileStore:
         assert self._copy is not None
         self._copy.flush()
         os.fsync(self._copy.fileno())
+
+    def _record(self, outcome: Outcome) -> bytes:
+        if outcome.ciphertext is None:
+            return outcome.row.record
+        return self._form.changed(outcome.row.record, base64.b64encode(outcome.ciphertext).decode())
 
     def _row(self, key: Key, record: bytes) -> Row:
         try:

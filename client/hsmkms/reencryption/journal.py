@@ -136,7 +136,7 @@ class Journal:
 
     @property
     def mark(self) -> int:
-        """What the store's `mark` said when the newest batch was finished."""
+        """What the copy's `mark` said when the newest batch was finished."""
         return int(self._fact("mark", "0"))
 
     @property
@@ -193,7 +193,7 @@ class Journal:
             batch: The batch.
             tally: What its rows came to.
             failures: Those that failed.
-            mark: The store's `mark`.
+            mark: The copy's `mark`; 0 for what is updated in place.
 
         Raises:
             JournalProblem: the failures cannot be written.

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from hsmkms.core.ciphertext import HEADER_BYTES, parse_header
 from hsmkms.core.errors import InvalidCiphertextException
@@ -173,11 +173,8 @@ class Tally:
         self.read_again += other.read_again
 
 
-class Store(Protocol):
+class Rows(Protocol):
     """Rows with ciphertexts, in an order of their keys. Threads: `read` and `write` may be called from several."""
-
-    is_copy: bool
-    """Whether rows are appended to a copy, batch after batch in their order, which `mark` can cut; else updated in place."""
 
     @property
     def remark(self) -> str:
@@ -199,8 +196,19 @@ class Store(Protocol):
             StoreProblem: they cannot be read.
         """
 
-    def read_again(self, keys: Sequence[Key]) -> Sequence[Row]:
-        """Return the rows of these keys that are still there."""
+    def shown(self, key: Key) -> Mapping[str, Any]:
+        """Return a key for people."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class UpdatedRows(Rows, Protocol):
+    """Rows that are updated in place, while others may update them too."""
+
+    @property
+    def is_copy(self) -> Literal[False]:
+        """Tells the two kinds apart."""
 
     def new_value(self, outcome: Outcome) -> Any:
         """Return what the column will hold."""
@@ -212,14 +220,30 @@ class Store(Protocol):
             StoreProblem: nothing is written, or whether it is written is not known.
         """
 
+    def read_again(self, keys: Sequence[Key]) -> Sequence[Row]:
+        """Return the rows of these keys that are still there."""
+
+
+class CopiedRows(Rows, Protocol):
+    """Rows that are appended to a copy, batch after batch in their order, which can be cut where a mark is. Nobody else writes either."""
+
+    @property
+    def is_copy(self) -> Literal[True]:
+        """Tells the two kinds apart."""
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """Write all outcomes of a batch, durably.
+
+        Raises:
+            StoreProblem: how much of it is written is not known.
+        """
+
     def mark(self) -> int:
         """Return what `resume` needs to cut off what is written after this moment."""
 
-    def shown(self, key: Key) -> Mapping[str, Any]:
-        """Return a key for people."""
 
-    def close(self) -> None:
-        """Let go of everything."""
+Store: TypeAlias = UpdatedRows | CopiedRows
+"""Where a run finds rows, and writes them."""
 
 
 def decoded(stored: str | bytes, encoding: Encoding) -> bytes:

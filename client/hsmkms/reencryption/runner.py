@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -29,6 +29,7 @@ from hsmkms.reencryption.plan import Plan
 from hsmkms.reencryption.progress import Display
 from hsmkms.reencryption.rows import (
     Failure,
+    Key,
     Material,
     Outcome,
     Row,
@@ -252,9 +253,11 @@ class Runner:
             self._move(work.batch, rows, tally, failures)
         else:
             self._move_the_rest(work.batch, tally, failures)
+        mark = 0
         if self._store.is_copy:
             self._wait_for_turn(work.batch)
-        self._journal.finish(work.batch, tally, failures, self._store.mark())
+            mark = self._store.mark()
+        self._journal.finish(work.batch, tally, failures, mark)
         with self._tally_lock:
             self._tally.add(tally)
         with self._turns:
@@ -279,19 +282,14 @@ class Runner:
     def _move(self, batch: Batch, rows: Sequence[Row], tally: Tally, failures: list[Failure]) -> None:
         for remaining in reversed(range(ROUNDS)):
             outcomes = self._outcomes(rows, tally, failures)
-            if self._store.is_copy:
-                self._wait_for_turn(batch)
-            else:
-                new = [(each.row.key, digest_of(self._store.new_value(each))) for each in outcomes if each.ciphertext]
-                self._journal.intend(batch, new)
-            refused = {each.row.key: each.reason for each in self._store.write(outcomes)}
+            refused = self._write(batch, outcomes)
             for each in outcomes:
                 if each.ciphertext is not None and each.row.key not in refused:
                     tally.moved[material_of(each.ciphertext) or UNKNOWN] += 1
                 elif refused.get(each.row.key):
                     self._fail(each.row, "RowRefused", f"the database: {refused[each.row.key]}", tally, failures)
             changed = [key for key, reason in refused.items() if not reason]
-            if not changed:
+            if not changed or self._store.is_copy:
                 return
             found = self._store.read_again(changed)
             tally.gone += len(changed) - len(found)
@@ -301,6 +299,18 @@ class Runner:
                 return
             tally.read_again += len(found)
             rows = found
+
+    def _write(self, batch: Batch, outcomes: Sequence[Outcome]) -> Mapping[Key, str]:
+        """Write what becomes of rows; return those that were not written, with the database's reason or an empty text."""
+        if self._store.is_copy:
+            self._wait_for_turn(batch)
+            self._store.write(outcomes)
+            return {}
+        store = self._store
+        self._journal.intend(
+            batch, [(each.row.key, digest_of(store.new_value(each))) for each in outcomes if each.ciphertext]
+        )
+        return {each.row.key: each.reason for each in store.write(outcomes)}
 
     def _outcomes(self, rows: Sequence[Row], tally: Tally, failures: list[Failure]) -> Sequence[Outcome]:
         """Return what to write of each row, in order; count those that stay as they are."""

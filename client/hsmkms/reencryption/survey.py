@@ -16,7 +16,7 @@ from typing import Any, Final
 from hsmkms.client.errors import KmsError
 from hsmkms.reencryption.plan import Plan
 from hsmkms.reencryption.progress import Display
-from hsmkms.reencryption.rows import Key, Material, Row, Store, material_of
+from hsmkms.reencryption.rows import Key, Material, Row, Rows, material_of
 from hsmkms.reencryption.runner import UNKNOWN, RowUnreadable, request_for
 from hsmkms.reencryption.service import Sender
 from hsmkms.reencryption.templates import TemplateProblem
@@ -62,7 +62,7 @@ class Survey:
 
 
 def survey(
-    plan: Plan, store: Store, sender: Sender, stop: threading.Event, display: Display, limit: int | None = None
+    plan: Plan, store: Rows, sender: Sender, stop: threading.Event, display: Display, limit: int | None = None
 ) -> Survey:
     """Read all rows and count.
 

@@ -1624,20 +1624,36 @@ class BatchReEncryptResult(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., response: _Optional[_Union[ReEncryptResponse, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ...) -> None: ...
 
 class StreamReEncryptRequest(_message.Message):
-    __slots__ = ("number", "entry")
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[StreamReEncryptEntry]
+    def __init__(self, entries: _Optional[_Iterable[_Union[StreamReEncryptEntry, _Mapping]]] = ...) -> None: ...
+
+class StreamReEncryptEntry(_message.Message):
+    __slots__ = ("number", "request")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
-    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
     number: int
-    entry: ReEncryptRequest
-    def __init__(self, number: _Optional[int] = ..., entry: _Optional[_Union[ReEncryptRequest, _Mapping]] = ...) -> None: ...
+    request: ReEncryptRequest
+    def __init__(self, number: _Optional[int] = ..., request: _Optional[_Union[ReEncryptRequest, _Mapping]] = ...) -> None: ...
 
 class StreamReEncryptResponse(_message.Message):
-    __slots__ = ("number", "result")
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[StreamReEncryptResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[StreamReEncryptResult, _Mapping]]] = ...) -> None: ...
+
+class StreamReEncryptResult(_message.Message):
+    __slots__ = ("number", "request_id", "response", "error")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
-    RESULT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     number: int
-    result: BatchReEncryptResult
-    def __init__(self, number: _Optional[int] = ..., result: _Optional[_Union[BatchReEncryptResult, _Mapping]] = ...) -> None: ...
+    request_id: str
+    response: ReEncryptResponse
+    error: BatchError
+    def __init__(self, number: _Optional[int] = ..., request_id: _Optional[str] = ..., response: _Optional[_Union[ReEncryptResponse, _Mapping]] = ..., error: _Optional[_Union[BatchError, _Mapping]] = ...) -> None: ...
 
 class BatchEncryptRequest(_message.Message):
     __slots__ = ("entries",)

@@ -747,8 +747,9 @@ class KeyManagementServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamReEncrypt(self, request_iterator, context):
-        """ReEncrypt of any number of ciphertexts: each answer comes when it is ready, in any order. The service reads no further while too
-        many entries are under way or answers wait to be read. Not an AWS operation.
+        """ReEncrypt of any number of ciphertexts, up to 100 in each message: results come when they are ready, in any order, those that are
+        ready together in one message. The service reads no further while too many entries are under way or results wait to be read. Not an
+        AWS operation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

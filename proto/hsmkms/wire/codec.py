@@ -137,8 +137,8 @@ class BulkCodec:
     """The converters of a batch or stream.
 
     Args:
-        request_type: The protobuf class of its request; of a stream, that of one entry.
-        response_type: The protobuf class of its response; of a stream, that of one result.
+        request_type: The protobuf class of its request; of a stream, that of one message.
+        response_type: The protobuf class of its response; of a stream, that of one message.
         decode_entry: An entry's request from protobuf to core.
         encode_entry: An entry's request from core to protobuf; raises ValidationException for a text that is in no enumeration.
         decode_response: An entry's response from protobuf to core; raises ValueError or TypeError for what a newer service may have said.

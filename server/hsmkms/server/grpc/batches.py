@@ -40,7 +40,7 @@ from hsmkms.server.grpc.status import CODES, trailers
 from hsmkms.server.identity import Authenticator
 from hsmkms.server.metrics import Metrics
 from hsmkms.server.requests import Attempt, Requests
-from hsmkms.wire import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, REQUEST_ID_METADATA
+from hsmkms.wire import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_STREAM_ENTRIES, REQUEST_ID_METADATA
 from hsmkms.wire.codec import BulkCodec, bulk_codec
 
 MAX_BULKS: Final = 64
@@ -54,6 +54,12 @@ ANSWER_S: Final = 0.25
 """What ending a whole batch that is late, and making and sending its answer, takes at the most."""
 ANSWER_PART: Final = 0.5
 """The most of a batch's time that is kept for that."""
+FULL_ANSWER_BYTES: Final = MAX_MESSAGE_BYTES - (16 << 10)
+"""How many bytes of results make a stream's message full: one more of them, and what frames them, have 16 KiB at the most."""
+WORTH_AN_ANSWER: Final = 32
+"""So many results of a stream are sent at once; fewer where no more entries than that are under way."""
+LONGEST_HOLD_S: Final = 0.1
+"""How long a result may wait for others, in seconds."""
 
 _log = structlog.get_logger(__name__)
 _Handler = Callable[[Any, Context], Awaitable[None]]
@@ -194,7 +200,15 @@ class Batches:
 
 
 class _Stream:
-    """One stream: a task reads entries while there is room in the window; this one writes answers."""
+    """One stream: a task reads entries while there is room in the window; this one writes answers.
+
+    A message is read when there is room for one entry at least, and is taken whole: so it holds `MAX_STREAM_ENTRIES` - 1 more than the
+    window at the most.
+
+    Each answer costs as much as half an entry, so results go together: when `WORTH_AN_ANSWER` of them are ready, or as many as entries are
+    still under way, or one has waited for `LONGEST_HOLD_S`. So nobody waits who has nothing else under way, and a result that waits is
+    one of fewer than those that its caller waits for anyhow.
+    """
 
     def __init__(
         self,
@@ -211,11 +225,16 @@ class _Stream:
         self._context = context
         self._attempt = attempt
         self._carried = bulk.Bulk(requests, pool, window, self._ended)
-        self._answers: deque[bulk.Entry] = deque()
-        self._has_answer = asyncio.Event()
+        self._over: deque[bulk.Entry] = deque()
+        """Entries whose results are not written yet."""
+        self._has_result = asyncio.Event()
         self._has_room = asyncio.Event()
+        self._hold: asyncio.TimerHandle | None = None
+        """Ends the waiting of results."""
+        self._is_released = False
+        """Whether the results that are ready wait no longer."""
         self._unread = 0
-        """Entries that are under way, and answers that the client has not taken."""
+        """Entries that are under way, and results that the client has not taken."""
         self._is_stopping = False
 
     async def run(self) -> None:
@@ -225,7 +244,7 @@ class _Stream:
             KmsError: it cannot go on; what was answered before is good.
         """
         reader = asyncio.create_task(self._read())
-        reader.add_done_callback(lambda _: self._has_answer.set())
+        reader.add_done_callback(lambda _: self._has_result.set())
         try:
             with self._requests.told_of_stop(lambda: self._stop(reader)):
                 await self._write(reader)
@@ -234,6 +253,8 @@ class _Stream:
         finally:
             reader.cancel()
             self._carried.close()
+            if self._hold is not None:
+                self._hold.cancel()
         if self._is_stopping:
             raise KeyUnavailableException("The service is stopping. Try again.")
 
@@ -245,21 +266,19 @@ class _Stream:
     async def _read(self) -> None:
         deadline_ns = self._deadline_ns()
         while True:
-            if self._unread >= self._window:
+            while self._unread >= self._window:
                 self._has_room.clear()
                 await self._has_room.wait()
             data = await self._context.read()
             if data is grpc.aio.EOF:
                 return
-            message = _parsed(self._codec, data, MAX_MESSAGE_BYTES)
-            self._unread += 1
-            entry = bulk.Entry(
-                message.number,
-                self._requests.entry(self._attempt),
-                functools.partial(self._codec.decode_entry, message.entry),
-                min(self._requests.expiry_ns(None), deadline_ns),
-            )
-            self._carried.add(entry)
+            entries = _parsed(self._codec, data, MAX_MESSAGE_BYTES).entries
+            _require_length(len(entries), MAX_STREAM_ENTRIES, "send several messages")
+            self._unread += len(entries)
+            expiry_ns = min(self._requests.expiry_ns(None), deadline_ns)
+            for entry in entries:
+                read = functools.partial(self._codec.decode_entry, entry.request)
+                self._carried.add(bulk.Entry(entry.number, self._requests.entry(self._attempt), read, expiry_ns))
 
     def _deadline_ns(self) -> int:
         """Return when the stream itself ends, on CLOCK_MONOTONIC."""
@@ -268,26 +287,45 @@ class _Stream:
 
     async def _write(self, reader: asyncio.Task[None]) -> None:
         while True:
-            await self._has_answer.wait()
-            self._has_answer.clear()
-            while self._answers:
+            await self._has_result.wait()
+            self._has_result.clear()
+            while self._is_released or self._is_due():
+                answer = self._answer()
                 with self._requests.under_way():
-                    await self._context.write(self._message(self._answers.popleft()))
-                self._unread -= 1
+                    await self._context.write(answer.SerializeToString())
+                self._unread -= len(answer.results)
                 self._has_room.set()
-            if reader.done() and not self._carried.unfinished and not self._answers:
+            if reader.done() and not self._carried.unfinished and not self._over:
                 return
 
-    def _message(self, entry: bulk.Entry) -> bytes:
-        message: Any = self._codec.response_type()
-        message.number = entry.number
-        _fill(self._codec, message.result, entry)
-        answer: bytes = message.SerializeToString()
+    def _answer(self) -> Any:
+        """Return a message of the results that are ready, as many as it holds."""
+        answer: Any = self._codec.response_type()
+        room = FULL_ANSWER_BYTES
+        while self._over and room > 0 and len(answer.results) < MAX_STREAM_ENTRIES:
+            entry = self._over.popleft()
+            result = answer.results.add()
+            result.number = entry.number
+            _fill(self._codec, result, entry)
+            room -= result.ByteSize()
+        self._is_released = bool(self._over)  # what did not fit goes next
         return answer
 
     def _ended(self, entry: bulk.Entry) -> None:
-        self._answers.append(entry)
-        self._has_answer.set()
+        self._over.append(entry)
+        if self._is_due():
+            self._has_result.set()
+        elif self._hold is None:
+            self._hold = asyncio.get_running_loop().call_later(LONGEST_HOLD_S, self._release)
+
+    def _is_due(self) -> bool:
+        ready = len(self._over)
+        return ready >= WORTH_AN_ANSWER or (ready > 0 and ready >= self._carried.unfinished)
+
+    def _release(self) -> None:
+        self._hold = None
+        self._is_released = bool(self._over)
+        self._has_result.set()
 
 
 def _parsed(codec: BulkCodec, data: bytes, most: int) -> Any:
@@ -303,6 +341,15 @@ def _parsed(codec: BulkCodec, data: bytes, most: int) -> Any:
         return codec.request_type.FromString(data)
     except DecodeError:
         raise ValidationException("The request is not a valid protobuf message of this operation.") from None
+
+
+def _require_length(count: int, most: int, instead: str) -> None:
+    """Raise ValidationException unless a message has 1 to `most` entries; `instead` is what to do with more of them."""
+    told = "1 validation error detected: Value at 'entries' failed to satisfy constraint: Member must have length"
+    if not count:
+        raise ValidationException(f"{told} greater than or equal to 1")
+    if count > most:
+        raise ValidationException(f"{told} less than or equal to {most}; it has {count}: {instead}")
 
 
 def _fill(codec: BulkCodec, result: Any, entry: bulk.Entry) -> None:
