@@ -14,6 +14,7 @@ from hsmkms.core.errors import KeyUnavailableException, NotFoundException
 from hsmkms.core.messages import Empty
 from hsmkms.core.model import Principal, Scope
 from hsmkms.server import requests as requests_module
+from hsmkms.server.carrier import Carrier
 from hsmkms.server.grpc.calls import address_of
 from hsmkms.server.grpc.edge import Edge
 from hsmkms.server.requests import Requests
@@ -97,7 +98,8 @@ class Bench:
         authenticator: Any = SimpleNamespace(principal=lambda _: ANA)
         metrics: Any = SimpleNamespace(request_done=lambda *_: None)
         scope = Scope("111122223333", "eu-central-1")
-        self.requests = Requests(environment, scope, metrics, 30.0, self.audit)
+        pool: Any = SimpleNamespace(capacity=1)
+        self.requests = Requests(environment, scope, metrics, 30.0, self.audit, Carrier(pool), environment)
         self.edge = Edge(self.requests, authenticator)
 
     async def call(self, name: str, context: Context | None = None, data: bytes | None = None) -> bytes:
@@ -108,7 +110,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+async def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench(monkeypatch)
     bench.release.set()
     return bench

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -207,6 +208,32 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for pieces in (records._frames, records._parameters, records._outcomes):
             assert 0 < pieces.size <= 20_000
     assert all(1 < count < 100 for count in most)
+
+
+CONTEXTS = {
+    "many short texts": lambda: {
+        f"{letter}{other}": f"{other}{letter}" for letter in "abcdefghijklm" for other in "0123456789"
+    },
+    "few texts of wide characters": lambda: {letter: f"{letter * 50}🗝" for letter in "abcdefghijklmnopqrst"},
+}
+
+
+@pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
+def test_what_is_kept_takes_no_more_memory_than_it_may(
+    monkeypatch: pytest.MonkeyPatch, context: Callable[[], dict[str, str]]
+) -> None:
+    most = 1 << 20
+    monkeypatch.setattr(audit_requests, "MAX_KEPT", most)
+    records = RequestRecords()
+    records.body(an_event(DecryptRequest(encryption_context=context())))
+    taken = []
+    tracemalloc.start()
+    for number in range(300):
+        records.body(an_event(DecryptRequest(key_id=str(number), encryption_context=context())))
+        taken.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert most / 2 < max(taken) < most * 1.1
+    assert min(taken[100:]) < most / 4, "all of it was forgotten"
 
 
 def test_what_is_long_or_was_cut_is_not_kept() -> None:

@@ -72,6 +72,9 @@ def test_a_token_folder_that_goes_under_running_workers_is_never_a_missing_key(s
             creator.create_key(description="made of nothing")
         before = load.count()
         eventually(lambda: load.count() > before + 200)
+        eventually(
+            lambda: not service.is_ready(), 5, "the readiness' end"
+        )  # else the readiness of before would be seen below
         away.rename(tokens)
         eventually(service.is_ready, 5, "readiness by itself")
         settled = time.monotonic()

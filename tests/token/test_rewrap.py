@@ -106,3 +106,4 @@ def test_a_wrapped_key_that_is_too_long_leaves_nothing_behind(session, canary):
     (source, suite, digest, _, target, *rest), _ = canary
     with pytest.raises(ValueError, match="too long"):
         session.wrapping.rewrap(source, suite, digest, bytes(7000), target, *rest)
+    assert not session.session_objects()

@@ -1,6 +1,8 @@
 """What a probe's findings give the KMS, and how what is missing is named."""
 
+import itertools
 from dataclasses import fields
+from uuid import UUID
 
 import pytest
 
@@ -14,7 +16,13 @@ from hsmkms.core.model import (
     EncryptionAlgorithm,
     KeyAgreementAlgorithm,
     KeySpec,
+    KeyState,
+    KeyUsage,
+    KmsKey,
     MacAlgorithm,
+    MultiRegionKind,
+    Origin,
+    Scope,
     SigningAlgorithm,
     WrappingAlgorithm,
 )
@@ -67,6 +75,21 @@ def test_a_token_that_can_nothing_gives_nothing_and_names_a_need_for_everything(
         for one in kind:
             assert found.needs[str(one)], one
     assert not any(direction.possible for direction in directions(found))
+
+
+@pytest.mark.parametrize(
+    "found", [features(), features(oaep_sha1=False, mac_hashes="SHA_256"), TokenFeatures.from_capabilities({})]
+)
+def test_an_algorithm_is_possible_where_it_is_one_of_the_possible_algorithms(found):
+    every = {str(one) for kind in KINDS.values() for one in kind}
+    for spec, usage in itertools.product(KeySpec, KeyUsage):
+        key = KmsKey(
+            Scope("111122223333", "eu-central-1"), str(UUID(int=1)), KeyState.ENABLED, "", spec, usage, Origin.AWS_KMS,
+            MultiRegionKind.SINGLE, 0, {}, 1, 1,
+        )  # fmt: skip
+        possible = specs.possible_algorithms(key, found)
+        assert {one for one in every if specs.is_possible(one, key, found)} == set(possible), (spec, usage)
+        assert usage in specs.USAGES[spec] or not set(possible) - {*KeyAgreementAlgorithm}
 
 
 @pytest.mark.parametrize(

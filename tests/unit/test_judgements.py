@@ -308,6 +308,40 @@ async def test_what_a_policy_with_a_condition_allows_is_judged_anew_each_time(wo
     assert (await world.refused("Encrypt", call_of(), encryption_context={"tenant": "b"}))[0] == "AccessDeniedException"
 
 
+OF_RE_ENCRYPT = {
+    "another key, by the source": ("a", {"Bool": {"kms:ReEncryptOnSameKey": "false"}}, {}, {"destination_key_id": "a"}),
+    "the same key, by the destination": (
+        "a",
+        {"Bool": {"kms:ReEncryptOnSameKey": "true"}},
+        {"destination_key_id": "a"},
+        {},
+    ),
+    "an alias of the source": (
+        "a",
+        {"StringEquals": {"kms:RequestAlias": "alias/a"}},
+        {"source_key_id": "alias/a"},
+        {"source_key_id": "a"},
+    ),
+    "an alias of the destination": (
+        "b",
+        {"StringEquals": {"kms:RequestAlias": "alias/b"}},
+        {},
+        {"destination_key_id": "b"},
+    ),
+}
+"""Whose policy has which condition, for what it holds, and for what it does not; a letter alone stands for a key's id."""
+
+
+@pytest.mark.parametrize("case", OF_RE_ENCRYPT.values(), ids=OF_RE_ENCRYPT)
+async def test_what_a_condition_on_a_re_encryption_allows_is_judged_anew_each_time(world, case):
+    name, condition, *requests = case
+    met, unmet = [{member: getattr(world, text, text) for member, text in request.items()} for request in requests]
+    world.change(getattr(world, name), policy=policy(allow(Condition=condition)))
+    assert [await world.questions("ReEncrypt", **met) for _ in range(2)] == [2, 2]
+    assert len(world.environment.judgements) == 0
+    assert (await world.refused("ReEncrypt", **unmet))[0] == "AccessDeniedException"
+
+
 async def test_a_condition_at_one_end_keeps_the_other_from_being_kept_too(world):
     world.change(world.b, policy=policy(allow(Condition=CONDITIONS["a time"])))
     assert [await world.questions("ReEncrypt") for _ in range(2)] == [2, 2]
@@ -315,9 +349,7 @@ async def test_a_condition_at_one_end_keeps_the_other_from_being_kept_too(world)
 
 async def test_a_deny_with_a_condition_that_does_not_hold_is_judged_anew_each_time(world):
     deny = {"Effect": "Deny", "Principal": "*", "Action": "kms:Encrypt", "Resource": "*"}
-    deny["Condition"] = {"Bool": {"kms:ReEncryptOnSameKey": "true"}} | {
-        "StringEquals": {"kms:EncryptionContext:x": "y"}
-    }
+    deny["Condition"] = {"StringEquals": {"kms:EncryptionContext:x": "y"}}
     world.change(world.a, policy=policy(allow(), deny))
     assert [await world.questions("Encrypt") for _ in range(2)] == [1, 1]
 
@@ -346,10 +378,13 @@ async def test_imported_material_expires_by_the_clock_alone(world):
     (backing_key,) = world.catalog.keys[world.a].backing_keys.values()
     expiring = {1: replace(backing_key, expiry=world.clock.us + 10)}
     world.change(world.a, origin=Origin.EXTERNAL, backing_keys=expiring)
+    to_a = {"ciphertext_blob": await world.sealed(b"an envelope", "alias/b"), "destination_key_id": "alias/a"}
     assert [await world.questions("Decrypt") for _ in range(2)] == [1, 1]
-    assert [await world.questions("ReEncrypt", destination_key_id=world.a) for _ in range(2)] == [2, 2]
+    for request in ({}, to_a):
+        assert [await world.questions("ReEncrypt", **request) for _ in range(2)] == [2, 2]
     world.clock.us += 10
-    assert (await world.refused("Decrypt"))[0] == "KMSInvalidStateException"
+    for operation, request in (("Decrypt", {}), ("ReEncrypt", {}), ("ReEncrypt", to_a)):
+        assert (await world.refused(operation, **request))[0] == "KMSInvalidStateException"
 
 
 async def test_rsa_ends_are_judged_each_time(world):
@@ -362,6 +397,14 @@ async def test_rsa_ends_are_judged_each_time(world):
     assert [await world.questions("ReEncrypt", **to_rsa) for _ in range(2)] == [2, 2]
     encrypt = {"key_id": rsa, "encryption_algorithm": "RSAES_OAEP_SHA_256"}
     assert [await world.questions("Encrypt", **encrypt) for _ in range(2)] == [1, 1]
+    blob = (await world.ask("Encrypt", plaintext=b"0123456789abcdef", **encrypt)).ciphertext_blob
+    assert [await world.questions("Decrypt", ciphertext_blob=blob, **encrypt) for _ in range(2)] == [1, 1]
+    from_rsa = {
+        "ciphertext_blob": blob,
+        "source_key_id": rsa,
+        "source_encryption_algorithm": "RSAES_OAEP_SHA_256",
+    }
+    assert [await world.questions("ReEncrypt", **from_rsa) for _ in range(2)] == [2, 2]
     assert len(world.environment.judgements) == 0
 
 
@@ -397,6 +440,9 @@ async def test_a_key_named_otherwise_is_looked_up(world):
     assert (await world.refused("ReEncrypt", destination_encryption_algorithm="RSAES_OAEP_SHA_256"))[0] == (
         "InvalidKeyUsageException"
     )
+    await world.kept("Encrypt")
+    for algorithm in ("RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"):
+        assert (await world.refused("Encrypt", encryption_algorithm=algorithm))[0] == "InvalidKeyUsageException"
 
 
 async def test_a_ciphertext_is_read_as_strictly_as_ever(world):

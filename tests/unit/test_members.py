@@ -243,7 +243,8 @@ def test_a_request_is_refused_where_a_member_on_its_own_breaks_its_constraint_an
         return
     with pytest.raises(ValidationException, match=f"^{len(paths)} validation error") as refused:
         check(request)
-    assert re.findall(r" at '(\w+)' failed to satisfy", refused.value.message) == paths
+    named = re.findall(r" at '(\w+)' failed to satisfy", refused.value.message)
+    assert named == (paths[: len(named)] if refused.value.message.endswith("…") else paths), "a long text is cut"
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,21 @@ def test_json_comes_back_as_it_was(operation):
     response_comes_back()
 
 
+@EVERY_OPERATION
+def test_equal_responses_have_equal_hashes(operation):
+    assert operation.response.__hash__ is not None
+    descriptor = kms_pb2.DESCRIPTOR.message_types_by_name[f"{operation.name}Response"]
+    if any(typing.get_origin(hint) is Mapping for kind, _ in pairs_of(operation.response, descriptor)
+           for hint in typing.get_type_hints(kind).values()):  # fmt: skip
+        return  # a map in it has no hash
+
+    @given(messages_of(operation.response, descriptor))
+    def can_be_hashed(response):
+        assert len({response, dataclasses.replace(response)}) == 1
+
+    can_be_hashed()
+
+
 @pytest.mark.parametrize("microsecond", [0, 1, 999_999])
 @pytest.mark.parametrize("year", [1970, 2025, 2106, 2241])
 def test_times_are_exact_to_the_microsecond(year, microsecond):

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from hsmkms.core.commands import Load, Outcome, Random, Result
-from hsmkms.core.errors import DependencyTimeoutException, KMSInternalException
+from hsmkms.core.ciphertext import CKA_ID_BYTES
+from hsmkms.core.commands import Load, Outcome, Random, Result, Statistics
+from hsmkms.core.errors import DependencyTimeoutException, KeyUnavailableException, KMSInternalException
 from hsmkms.core.frames import LENGTH, MAX_ITEMS, decode_request, encode_response
 from hsmkms.server.token.jobs import Job
 from hsmkms.server.token.pool import PoolSettings, TokenPool
@@ -236,3 +237,38 @@ async def test_the_watchdog_gives_a_frame_more_time_for_more_items_and_less_than
     began = worker._head_since
     assert not worker.overdue(began + 5.5)
     assert worker.overdue(began + 9.0)
+
+
+async def test_when_nobody_waits_any_more_an_admin_job_is_not_done_again(world):
+    """What the carrier drives is not a task: it ends by being closed, while its job may be in a worker's pipe."""
+    admin = Bare("admin-1", world.pool)
+    world.pool.roster.place(admin, "admin")
+    waiting = world.pool.submit(Random(7), principal="a", admin=True)
+    waiting.send(None)
+    assert asked(admin) == [[7]]
+    waiting.close()
+    admin.die()
+    assert world.pool.queued == 0
+
+
+async def test_a_job_whose_key_came_into_doubt_is_refused_once_the_key_is_not_found(world):
+    key = bytes(CKA_ID_BYTES)
+    world.pool.keys.known.add(key)
+    job = Job(Random(7), world.loop.create_future(), "a", frozenset({key}))
+    world.pool.post([job])
+    world.pool.keys.doubt(frozenset({key}))
+    looking = asyncio.create_task(world.pool._find_what_is_waited_for())
+    searched = 0
+    async with asyncio.timeout(5):
+        while not looking.done():
+            for worker in world.workers:
+                if worker.frames:
+                    asks = worker.frames[0].items[0]
+                    searched += isinstance(asks, Load)
+                    worker.answer(Result(OK, b"{}" if isinstance(asks, Statistics) else b""))
+            await asyncio.sleep(0)
+    await looking
+    assert searched == 1
+    with pytest.raises(KeyUnavailableException):
+        job.waiter.result()
+    assert world.pool.queued == 0

@@ -21,8 +21,13 @@ def anything(_):
     return True
 
 
-def popped(queue, count):
-    return [job.principal for job in (queue.pop(anything) for _ in range(count))]
+def one(queue, serves=anything):
+    """The next job, or nothing."""
+    return next(iter(queue.take(serves, 1)), None)
+
+
+def taken(queue, count):
+    return [job.principal for job in queue.take(anything, count)]
 
 
 def test_the_modest_one_is_next_however_much_the_flooding_one_has_queued():
@@ -30,7 +35,7 @@ def test_the_modest_one_is_next_however_much_the_flooding_one_has_queued():
     for _ in range(50):
         assert queue.push(job_of(FLOOD)) is None
     assert queue.push(job_of(MODEST)) is None
-    assert popped(queue, 4) == [FLOOD, MODEST, FLOOD, FLOOD]
+    assert taken(queue, 4) == [FLOOD, MODEST, FLOOD, FLOOD]
 
 
 def test_principals_are_served_in_turn_and_each_in_its_own_order():
@@ -39,19 +44,19 @@ def test_principals_are_served_in_turn_and_each_in_its_own_order():
     for name in "abc":
         for job in jobs[name]:
             queue.push(job)
-    served = [queue.pop(anything) for _ in range(9)]
+    served = queue.take(anything, 20)
     assert [job.principal for job in served] == list("abcabcabc")
     assert all([job for job in served if job.principal == name] == jobs[name] for name in "abc")
-    assert queue.pop(anything) is None
+    assert one(queue) is None
 
 
 def test_whoever_comes_again_goes_to_the_end_of_the_turn():
     queue = FairQueue(100)
     for name in "abab":
         queue.push(job_of(name))
-    assert popped(queue, 1) == ["a"]
+    assert taken(queue, 1) == ["a"]
     queue.push(job_of("c"))
-    assert popped(queue, 4) == ["b", "a", "c", "b"]
+    assert taken(queue, 4) == ["b", "a", "c", "b"]
 
 
 def test_a_job_that_this_worker_cannot_serve_does_not_stop_the_others():
@@ -59,9 +64,41 @@ def test_a_job_that_this_worker_cannot_serve_does_not_stop_the_others():
     queue.push(job_of("a", keys=frozenset({b"key nobody has"})))
     wanted = job_of("b")
     queue.push(wanted)
-    assert queue.pop(lambda job: not job.keys) is wanted
-    assert queue.pop(lambda job: not job.keys) is None
+    assert one(queue, lambda keys: not keys) is wanted
+    assert one(queue, lambda keys: not keys) is None
     assert len(queue) == 1
+
+
+def test_what_is_taken_together_is_of_one_kind_and_each_principal_has_its_turn():
+    queue = FairQueue(100)
+    kinds = {
+        "a": [Random(8), Random(8), Load(b""), Random(8)],
+        "b": [Rewrap(None, b"", b"", None, b""), Random(8)],
+        "c": [Random(8)],
+    }
+    jobs = {name: [Job(command, None, name) for command in commands] for name, commands in kinds.items()}
+    for name in "abc":
+        for job in jobs[name]:
+            queue.push(job)
+    assert queue.take(anything, 16) == [jobs["a"][0], jobs["c"][0], jobs["a"][1]]
+    assert queue.take(anything, 16) == [jobs["b"][0]]
+    assert queue.take(anything, 16) == [jobs["a"][2]], "what makes more than session objects is alone"
+    assert queue.take(anything, 16) == [jobs["b"][1], jobs["a"][3]]
+
+
+def test_a_job_that_a_worker_died_of_is_alone():
+    queue = FairQueue(100)
+    jobs = [job_of("a"), job_of("a", deaths=1), job_of("a")]
+    for job in jobs:
+        queue.push(job)
+    assert [queue.take(anything, 16) for _ in range(4)] == [[jobs[0]], [jobs[1]], [jobs[2]], []]
+
+
+def test_no_more_is_taken_than_was_asked_for():
+    queue = FairQueue(100)
+    for principal in "aabbb":
+        queue.push(job_of(principal))
+    assert [taken(queue, 2), taken(queue, 2), taken(queue, 2)] == [["a", "b"], ["a", "b"], ["b"]]
 
 
 # Full
@@ -114,12 +151,12 @@ def test_a_job_put_back_is_its_principals_next_even_over_capacity():
     queue = FairQueue(2)
     first, second, third = (job_of("a") for _ in range(3))
     queue.push(first)
-    assert queue.pop(anything) is first
+    assert one(queue) is first
     queue.push(second)
     queue.push(third)
     queue.push_front(first)
     assert len(queue) == 3
-    assert [queue.pop(anything) for _ in range(3)] == [first, second, third]
+    assert queue.take(anything, 3) == [first, second, third]
 
 
 def test_a_job_whose_caller_is_gone_is_taken_out_once():
@@ -133,7 +170,7 @@ def test_a_job_whose_caller_is_gone_is_taken_out_once():
     queue.discard(job_of("nobody"))
     queue.discard(stays)
     assert len(queue) == 0
-    assert queue.pop(anything) is None
+    assert one(queue) is None
 
 
 def test_a_job_equals_itself_alone():
@@ -151,7 +188,7 @@ def test_drained_it_is_empty_and_of_use_again():
     assert queue.drain() == jobs
     assert (len(queue), list(queue), queue.drain()) == (0, [], [])
     assert queue.push(jobs[0]) is None
-    assert queue.pop(anything) is jobs[0]
+    assert one(queue) is jobs[0]
 
 
 class AnyHistory(RuleBasedStateMachine):
@@ -163,7 +200,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(principal=st.sampled_from("abc"))
     def push(self, principal):
-        job = job_of(principal)
+        job = job_of(principal, keys=frozenset(principal))
         before = len(self.queue)
         self.inside.append(job)
         displaced = self.queue.push(job)
@@ -175,7 +212,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(served=st.sets(st.sampled_from("abc")))
     def pop(self, served):
-        job = self.queue.pop(lambda job: job.principal in served)
+        job = one(self.queue, lambda keys: keys <= served)
         assert (job is None) == (not any(job.principal in served for job in self.inside))
         if job is not None:
             assert job is next(other for other in self.queue_order(job.principal))

@@ -9,8 +9,9 @@ import pytest
 
 from hsmkms.core.errors import KeyUnavailableException, ValidationException
 from hsmkms.core.messages import EncryptionAlgorithm, ReEncryptResponse
+from hsmkms.server.carrier import Carrier
 from hsmkms.server.grpc.batches import LONGEST_HOLD_S, WORTH_AN_ANSWER, _Stream
-from hsmkms.server.requests import Attempt
+from hsmkms.server.requests import Attempt, Entry
 from hsmkms.v1 import kms_pb2
 from hsmkms.wire import MAX_MESSAGE_BYTES, MAX_STREAM_ENTRIES
 from hsmkms.wire.codec import bulk_codec
@@ -22,7 +23,8 @@ ALGORITHM = EncryptionAlgorithm.SYMMETRIC_DEFAULT
 class Requests:
     """Carries entries out when the test says so. An entry's ciphertext is its number, and its answer is `size` bytes long."""
 
-    def __init__(self):
+    def __init__(self, carrier):
+        self.carrier = carrier
         self.begun = {}
         self.recorded = []
         self.forgotten = 0
@@ -32,25 +34,27 @@ class Requests:
 
     def entry(self, batch):
         self._ids += 1
-        return Attempt(batch.operation, "", "", f"request-{self._ids}", 0, batch_id=batch.request_id)
+        return Entry(batch.operation, "", "", f"request-{self._ids}", 0, 0.0, batch_id=batch.request_id)
 
     def expiry_ns(self, seconds):
         assert seconds is None
         return 1 << 62
 
-    def begin(self, attempt, _expiry_ns):
+    def begin(self, attempt):
         number = int(attempt.request.ciphertext_blob)
         self.begun[number] = asyncio.get_running_loop().create_future()
-        return self._answer(number)
+        attempt.work = self._answer(number)
+        self.carrier.start(attempt)
 
     async def _answer(self, number):
         await self.begun[number]
         return ReEncryptResponse(bytes(self.size), "source", "destination", ALGORITHM, ALGORITHM, "", "")
 
-    def end(self, attempt, _seconds, error=None):
-        self.recorded.append((attempt.request_id, error))
+    def end(self, attempt):
+        self.recorded.append((attempt.request_id, attempt.error))
 
-    def forget(self, _attempt, _seconds):
+    def forget(self, attempt):
+        self.carrier.drop(attempt)
         self.forgotten += 1
 
     @contextlib.contextmanager
@@ -107,9 +111,10 @@ class Context:
 
 @pytest.fixture
 async def world():
-    requests, context = Requests(), Context()
-    attempt = Attempt("ReEncrypt", "", "", "stream", 0)
-    stream = _Stream(requests, None, WINDOW, bulk_codec("StreamReEncrypt"), context, attempt)
+    carrier = Carrier(SimpleNamespace(capacity=1000))
+    requests, context = Requests(carrier), Context()
+    attempt = Attempt("ReEncrypt", "", "", "stream", 0, 0.0)
+    stream = _Stream(requests, carrier, WINDOW, bulk_codec("StreamReEncrypt"), context, attempt)
     task = asyncio.create_task(stream.run())
     yield SimpleNamespace(requests=requests, context=context, task=task)
     task.cancel()

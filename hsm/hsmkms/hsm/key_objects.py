@@ -176,6 +176,9 @@ class KeyObjects:
     def load(self, wanted: Sequence[bytes] = ()) -> list[bytes]:
         """Find key objects and keep their handles; return the CKA_IDs of those that are loaded now, of the wanted ones.
 
+        With several wanted ones, an object that has the handle of another loaded one is not looked at. On a token that gives a
+        handle again it can so go unseen that there is a second object of a wanted CKA_ID; the canary proves the first all the same.
+
         Args:
             wanted: CKA_IDs of 20 bytes; empty for every one on the token, and then the table is made anew.
 
@@ -195,7 +198,7 @@ class KeyObjects:
         return [
             cka_id
             for cka_id in wanted or tuple(by_id)
-            if self._load(cka_id, by_id.get(cka_id, ()), publics.get(cka_id, ()))
+            if self._load(cka_id, by_id.pop(cka_id, ()), publics.get(cka_id, ()))
         ]
 
     def _handles_besides(self, wanted: Sequence[bytes]) -> frozenset[int]:

@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from hsmkms.core import commands, material_commands
 from hsmkms.core.ciphertext import CKA_ID_BYTES, Suite
@@ -222,7 +222,7 @@ class Worker:
         return describe(settings, opened, known, loaded, (time.monotonic() - began) * 1000).to_json()
 
 
-def _unsupported(command: Any) -> bytes:
+def _unsupported(command: Any) -> NoReturn:
     raise ItemError(Outcome.UNSUPPORTED, f"this worker has no {command.opcode.name}")
 
 

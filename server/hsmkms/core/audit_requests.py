@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import operator
 import typing
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from types import NoneType
 from typing import Any, Final, Generic, TypeVar, cast
 
 from hsmkms.core.audit import Event, RecordType, encode, event_time
-from hsmkms.core.members import constraint_of, wire_name
+from hsmkms.core.members import constraint_of, values_getter, wire_name
 from hsmkms.core.messages import OPERATIONS, Effect
 from hsmkms.core.model import Principal
 
@@ -39,9 +38,12 @@ LEFT_OUT: Final = frozenset({"grant_token", "grant_tokens", "marker"})
 """Request members that are credentials of a kind: whoever reads the log must not be able to use them."""
 MAX_KEPT_PIECE: Final = 2048
 """A longer piece of JSON is rendered each time, in characters."""
-MAX_KEPT: Final = 2 << 20
-"""How much is kept of each kind of piece, in characters, each piece counting for `PIECE_OVERHEAD` more than it has."""
-PIECE_OVERHEAD: Final = 256
+MAX_KEPT: Final = 4 << 20
+"""How much is kept of each kind of piece, in bytes, with what it was rendered from."""
+PIECE_OVERHEAD: Final = 1024
+"""How many bytes a piece counts for beside its text: what holds it, and a key of few texts."""
+TEXT_OVERHEAD: Final = 96
+"""How many bytes a text in a key takes beside its characters, with its half of a pair."""
 
 _ANSWERED: Final = frozenset({"key_id", "source_key_id", "key_arn", "arn", "grant_id"})
 _MATERIAL: Final = "key_material_id"
@@ -62,17 +64,18 @@ class _Pieces(dict[Hashable, _Piece], Generic[_Piece]):
         super().__init__()
         self.size = 0
 
-    def keep(self, key: Hashable, piece: _Piece, text: str) -> None:
+    def keep(self, key: Hashable, piece: _Piece, text: str, key_bytes: int = 0) -> None:
         """Keep a piece, unless it is long, or has a text in it that was cut: the key has the whole of that, of any length.
 
         Args:
             key: What it was rendered from. Whatever is equal to it is rendered to the same.
             piece: The piece.
             text: All its text.
+            key_bytes: How many bytes the texts of the key take, where there may be many.
         """
         if len(text) > MAX_KEPT_PIECE or _ENCODED_CUT in text:
             return
-        size = len(text) + PIECE_OVERHEAD
+        size = len(text) + key_bytes + PIECE_OVERHEAD
         if self.size + size > MAX_KEPT:
             self.clear()
             self.size = 0
@@ -169,7 +172,7 @@ class RequestRecords:
             piece = _texts_alone(plan, values)
             if piece is None:
                 return encode(request_parameters(request) or None)
-            self._parameters.keep(key, piece, piece)
+            self._parameters.keep(key, piece, piece, _bytes_of_texts(piece))
         return piece
 
 
@@ -203,7 +206,7 @@ def request_parameters(request: Any) -> dict[str, Any]:
     plan = _plan(cast("Hashable", type(request)))
     return {
         member.name: _plain(value, member.longest)
-        for member, value in zip(plan.members, plan.get(request), strict=False)
+        for member, value in zip(plan.members, plan.get(request), strict=True)
         if value is not None and value != () and value != {}
     }
 
@@ -218,7 +221,7 @@ def _texts_alone(plan: _Plan, values: tuple[Any, ...]) -> str | None:
         values: Their values, of a map its pairs.
     """
     pieces = []
-    for member, value in zip(plan.members, values, strict=False):
+    for member, value in zip(plan.members, values, strict=True):
         longest = member.longest
         if value is None or value == ():
             continue
@@ -241,6 +244,11 @@ def _texts_alone(plan: _Plan, values: tuple[Any, ...]) -> str | None:
     return f"{{{','.join(pieces)}}}" if pieces else "null"
 
 
+def _bytes_of_texts(piece: str) -> int:
+    """Return how many bytes the texts in a piece take, at the most, as values by themselves: up to four a character."""
+    return piece.count('"') // 2 * TEXT_OVERHEAD + len(piece) * (4 if "\\u" in piece else 1)
+
+
 @functools.cache
 def _plan(kind: Any) -> _Plan:
     hints = typing.get_type_hints(kind)
@@ -256,14 +264,7 @@ def _plan(kind: Any) -> _Plan:
             name = wire_name(field.name)
             members.append(_Member(name, f"{encode(name)}:", longest, typing.get_origin(annotation) is Mapping))
             fields.append(field.name)
-    return _Plan(tuple(members), _getter(fields), tuple(at for at, member in enumerate(members) if member.is_map))
-
-
-def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return what returns the values of those attributes, in one call. A single one's value is returned twice."""
-    if not names:
-        return lambda _: ()
-    return operator.attrgetter(*names, *(names if len(names) == 1 else ()))  # of one name it would return no tuple
+    return _Plan(tuple(members), values_getter(fields), tuple(at for at, member in enumerate(members) if member.is_map))
 
 
 def _plain(value: Any, longest: int) -> Any:
@@ -353,9 +354,9 @@ def _answer_plan(kind: Any) -> tuple[tuple[str, str], ...]:
 def _told(kind: Any) -> Callable[[Any], tuple[Any, ...]] | None:
     """Return what returns all that a record may tell of a response, or None where it is in a member of it."""
     if kind is NoneType:
-        return _getter(())
+        return values_getter(())
     names = [name for name, _ in _answer_plan(kind)]
-    return None if "key_metadata" in names else _getter(names)
+    return None if "key_metadata" in names else values_getter(names)
 
 
 def _answered(response: Any) -> tuple[dict[str, Any], dict[str, str]]:

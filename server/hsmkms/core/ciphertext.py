@@ -194,7 +194,7 @@ class Ciphertext:
     sealed: bytes
 
     def to_bytes(self) -> bytes:
-        """Return the ciphertext blob."""
+        """Return the ciphertext blob: with it the tests show that `parse` leaves nothing out, and takes nothing of another form."""
         return self.header.to_bytes() + self.wrapped + self.sealed
 
 

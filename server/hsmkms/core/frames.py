@@ -26,7 +26,6 @@ import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, Final
 
 from hsmkms.core import material_commands
@@ -50,6 +49,7 @@ from hsmkms.core.ciphertext import (
 from hsmkms.core.commands import KeyRef, Opcode, Outcome, Result
 from hsmkms.core.context import MAX_CONTEXT_BYTES
 from hsmkms.core.material_commands import Command, KeyPairRef, MacKeyRef, PairSpec, PairUse
+from hsmkms.core.members import values_getter
 
 MAX_REQUEST_BYTES: Final = 1 << 20
 MAX_RESPONSE_BYTES: Final = 16 << 20
@@ -262,16 +262,7 @@ def _layout(kind: type) -> _Layout:
                 tails.append((index, name, _PAIR.size + MAX_KEY_PROOF_BYTES))
             elif annotation is bytes:
                 tails.append((index, name, _LONGEST[name]))
-    return _Layout(kind, _fields(names), struct.Struct(head), tuple(exact), tuple(references), tuple(tails))
-
-
-def _fields(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    match names:
-        case []:
-            return lambda _: ()
-        case [name]:
-            return lambda item: (getattr(item, name),)  # attrgetter would return the value alone
-    return attrgetter(*names)
+    return _Layout(kind, values_getter(names), struct.Struct(head), tuple(exact), tuple(references), tuple(tails))
 
 
 _LAYOUTS: Final[dict[int, _Layout]] = {

@@ -1,7 +1,7 @@
 """Constraints on request members, and AWS's texts for what breaks them.
 
-A request is a dataclass whose fields carry a `Constraint` in their metadata. `check` looks at every member and reports all
-that is wrong in one ValidationException, as AWS does: "2 validation errors detected: Value … at 'keyId' failed to satisfy …; …".
+A request is a dataclass whose fields carry a `Constraint` in their metadata. `check` lets a request pass, or reports all that is
+wrong with it in one ValidationException, as AWS does: "2 validation errors detected: Value … at 'keyId' failed to satisfy …; …".
 The numbers, patterns and enumerations are those of the AWS KMS model 2014-11-01; members are named in lowerCamel.
 """
 
@@ -132,9 +132,12 @@ def _refusal(request: Any) -> ValidationException:
 
 def values_getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     """Return what returns the values of the attributes of these names, in their order, as fast as can be."""
-    if len(names) > 1:
-        return operator.attrgetter(*names)
-    return lambda source: tuple([getattr(source, name) for name in names])
+    match names:
+        case []:
+            return lambda _: ()
+        case [name]:
+            return lambda source: (getattr(source, name),)  # attrgetter would return the value alone
+    return operator.attrgetter(*names)
 
 
 def _checks(kind: type) -> _Checks:

@@ -5,7 +5,7 @@ derived from these declarations. Request members hold what the caller sent, unch
 lists every operation of this version.
 
 Nobody changes a message once it is made. Those of the operations that are asked thousands of times a second are not frozen all the
-same: a frozen one takes several times as long to make.
+same: a frozen one takes several times as long to make. Their responses can be hashed as the frozen ones can.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ReEncryptRequest:
     dry_run_modifiers: tuple[str, ...] = common.dry_run_modifiers()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ReEncryptResponse:
     """The new ciphertext, and between which keys and materials it moved."""
 
@@ -123,7 +123,7 @@ class EncryptRequest:
     dry_run: bool | None = common.dry_run()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class EncryptResponse:
     """The ciphertext."""
 
@@ -145,7 +145,7 @@ class DecryptRequest:
     dry_run_modifiers: tuple[str, ...] = common.dry_run_modifiers()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class DecryptResponse:
     """The plaintext, and the key and material it was encrypted under."""
 
@@ -169,7 +169,7 @@ class GenerateDataKeyRequest:
     dry_run: bool | None = common.dry_run()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class GenerateDataKeyResponse:
     """The data key twice: encrypted, and in plaintext."""
 
@@ -193,7 +193,7 @@ class GenerateDataKeyWithoutPlaintextRequest:
     dry_run: bool | None = common.dry_run()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class GenerateDataKeyWithoutPlaintextResponse:
     """The encrypted data key."""
 

@@ -113,7 +113,7 @@ class Begun:
 
 
 class CatalogView(Protocol):
-    """The catalog in memory. Never waits; what it returns is immutable."""
+    """The catalog in memory. Never waits; nobody changes what it returns."""
 
     @property
     def revision(self) -> int:

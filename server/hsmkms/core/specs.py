@@ -149,6 +149,8 @@ def signing_algorithms(key: KmsKey, features: TokenFeatures) -> tuple[SigningAlg
 
 def mac_algorithms(key: KmsKey, features: TokenFeatures) -> tuple[MacAlgorithm, ...]:
     """Return the MAC algorithms that a key can be used with on a token of these features."""
+    if key.usage is not KeyUsage.GENERATE_VERIFY_MAC:
+        return ()
     return tuple(one for one in _MAC.get(key.spec, ()) if one in features.mac_algorithms)
 
 

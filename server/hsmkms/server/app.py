@@ -33,6 +33,7 @@ from hsmkms.core.startup import TokenDescription
 from hsmkms.server.audit import Auditor, NoAudit, open_audit_log
 from hsmkms.server.audit.acts import ServiceActs
 from hsmkms.server.aws.endpoint import endpoint
+from hsmkms.server.carrier import Carrier
 from hsmkms.server.catalog import Catalog, CatalogError, open_catalog
 from hsmkms.server.config import Config, ConfigError
 from hsmkms.server.deleter import Deleter, Deletions
@@ -51,7 +52,7 @@ from hsmkms.server.requests import Requests
 from hsmkms.server.rotation_scheduler import Rotations, RotationScheduler
 from hsmkms.server.service_keys import AUDIT_KEY, IMPORT_KEY, derived_key, service_key, service_mac
 from hsmkms.server.system import StartError, SystemClock, SystemEntropy
-from hsmkms.server.token.bulk import BulkToken
+from hsmkms.server.token.carried import CarriedToken
 from hsmkms.server.token.pool import TokenPool
 from hsmkms.server.token.port import WorkerToken
 from hsmkms.server.token.process import WorkerStartError
@@ -108,7 +109,7 @@ async def serve(config: Config, front: int | None = None) -> None:
             raise StartError(str(error)) from error
         except WorkerStartError as error:
             raise StartError(f"token: {error.detail}") from error
-        _spare_the_garbage_collector()
+        spare_the_garbage_collector()
         _log.info("serving", grpc=addresses.grpc, aws=addresses.aws, probes=addresses.probes, pid=os.getpid())
         if front is not None:
             say_ready()
@@ -152,15 +153,17 @@ async def start(config: Config, stack: AsyncExitStack, front: int | None = None)
     description = await pool.start()
     metrics.watch_queue(lambda: pool.queued)
     catalog.use_token(f"{description.token_label} {description.token_serial}")
-    token = WorkerToken(
-        pool,
+    suite, features = (
         suite_of(description, config.token.suite),
-        deployment_label(catalog.deployment_id),
         TokenFeatures.from_capabilities(description.capabilities),
     )
+    label = deployment_label(catalog.deployment_id)
+    token, carried_token = WorkerToken(pool, suite, label, features), CarriedToken(pool, suite, label, features)
     creations = Creations(catalog.view)
     own_key = await service_key(catalog, token, description)
-    token.use_import_key(await service_key(catalog, token, description, IMPORT_KEY))
+    import_key = await service_key(catalog, token, description, IMPORT_KEY)
+    for each in (token, carried_token):
+        each.use_import_key(import_key)
     grant_tokens = GrantTokens(await derived_key(token, own_key, _GRANT_TOKEN_LABEL), clock)
     environment = Environment(
         partition=config.service.partition,
@@ -178,11 +181,17 @@ async def start(config: Config, stack: AsyncExitStack, front: int | None = None)
     known = principals(config)
     authenticator = Authenticator(known, config.tls.principal, lambda: datetime.now(UTC))
     audit, audit_trouble = await _audit_log(config, stack, catalog, token, description, clock, metrics)
-    bulk_token = BulkToken(pool, token.suite, deployment_label(catalog.deployment_id), token.features)
+    carrier = Carrier(pool)
     requests = Requests(
-        environment, scope, metrics, config.limits.request_timeout_s, audit, replace(environment, token=bulk_token)
+        environment,
+        scope,
+        metrics,
+        config.limits.request_timeout_s,
+        audit,
+        carrier,
+        replace(environment, token=carried_token),
     )
-    batches = Batches(requests, authenticator, pool, metrics, config.token.workers)
+    batches = Batches(requests, authenticator, carrier, metrics, config.token.workers)
     edge = Edge(requests, authenticator, batches.handlers())
     listener = Listener(
         config.listen.address,
@@ -247,7 +256,7 @@ async def start(config: Config, stack: AsyncExitStack, front: int | None = None)
     return Addresses(grpc_address, aws_address, probes_address)
 
 
-def _spare_the_garbage_collector() -> None:
+def spare_the_garbage_collector() -> None:
     """Let it look at what requests leave behind, less often, and never again at what the service has loaded.
 
     Requests leave next to no cycles. With Python's settings a good part of the time that a batch takes would go into looking for them.

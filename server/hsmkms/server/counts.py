@@ -45,15 +45,15 @@ class Counts(Collector):
         self._name = name
         self._documentation = documentation
         self._labels = labels
+        self._shows_created = _shows_created()
         self.totals = _Totals(known)
         """What was counted, by the labels' values."""
 
     def collect(self) -> Iterable[Metric]:
         """Return the counter (the registry calls this)."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
-        shows_created = _shows_created()
         for labels, total in self.totals.items():
-            family.add_metric(labels, float(total), self.totals.created[labels] if shows_created else None)
+            family.add_metric(labels, float(total), self.totals.created[labels] if self._shows_created else None)
         return [family]
 
 
@@ -88,6 +88,7 @@ class Durations(Collector):
         self._bounds = tuple(map(float, bounds))
         self._series = {value: _Series(len(self._bounds) + 1) for value in known}
         self._created = time.time()
+        self._shows_created = _shows_created()
 
     def observe(self, value: str, seconds: float) -> None:
         """Count a duration under a value of the label."""
@@ -99,7 +100,6 @@ class Durations(Collector):
         """Return the histogram (the registry calls this)."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
         bounds = (*map(repr, self._bounds), "+Inf")
-        shows_created = _shows_created()
         for value, series in self._series.items():
             total = 0
             cumulative: list[tuple[str, float]] = []
@@ -107,7 +107,7 @@ class Durations(Collector):
                 total += count
                 cumulative.append((bound, float(total)))
             family.add_metric([value], cumulative, series.seconds)
-            if shows_created:
+            if self._shows_created:
                 family.add_sample(f"{self._name}_created", {self._label: value}, self._created)
         return [family]
 

@@ -259,7 +259,7 @@ async def _with_rsa(
 ) -> ReEncryptResponse:
     source, destination, dry_run = start.target, end.target, bool(request.dry_run)
     if ciphertext is not None:
-        moved = await _symmetric_to_rsa(environment, call, ciphertext, start, end, dry_run=dry_run)
+        moved = await _symmetric_to_rsa(environment, call, blob, ciphertext, start, end, dry_run=dry_run)
     else:
         require_modulus_length(source, blob)
         way = _rsa_to_rsa if is_rsa(destination) else _rsa_to_symmetric
@@ -278,13 +278,20 @@ async def _with_rsa(
 
 
 async def _symmetric_to_rsa(
-    environment: Environment, call: Call, ciphertext: Ciphertext, source: _End, destination: _End, *, dry_run: bool
+    environment: Environment,
+    call: Call,
+    blob: bytes,
+    ciphertext: Ciphertext,
+    source: _End,
+    destination: _End,
+    *,
+    dry_run: bool,
 ) -> _Moved:
     opened = backing_key_of(source.target.key, ciphertext.header)
     _require_object(environment, ciphertext.header.mode, destination.target)
     require_room(destination.target, destination.algorithm, ciphertext.header.length)
     header = ciphertext.header
-    digest = derivation_digest(header.to_bytes(), source.context, sealed_digest(ciphertext.sealed))
+    digest = derivation_digest(blob[:HEADER_BYTES], source.context, sealed_digest(ciphertext.sealed))
     verify = Verify(reference(source.target.key, opened), digest, ciphertext.wrapped, header.mode, header.key_type)
     if dry_run:
         await environment.token.verify(call, verify)
@@ -297,8 +304,8 @@ async def _symmetric_to_rsa(
         pair_reference(destination.target),
         OAEP[destination.algorithm],
     )
-    blob = await environment.token.rewrap_to_rsa(call, command)
-    return _Moved(blob, opened, current_backing_key(destination.target))
+    moved = await environment.token.rewrap_to_rsa(call, command)
+    return _Moved(moved, opened, current_backing_key(destination.target))
 
 
 async def _rsa_to_symmetric(

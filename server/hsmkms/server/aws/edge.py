@@ -134,6 +134,10 @@ class _Asked:
         """Return the parsed document."""
         return documents.read(self.kind, self.body)
 
+    def answer(self, response: Any) -> bytes:
+        """Return the response's document."""
+        return b"" if isinstance(response, Empty) else json.dumps(aws_json.encode(response)).encode()
+
 
 class AwsEdge:
     """The application.
@@ -191,10 +195,9 @@ class AwsEdge:
         sender = await self._sender(scope, request, "kms", attempt.request_id)
         asked = _Asked(operation.request, body, sender, self._repetitions)
         try:
-            response = await self._requests.carry_out(attempt, asked)
+            document: bytes = await self._requests.carry_out(attempt, asked)
         except KmsError as error:
             return _json_error(error, attempt.request_id)
-        document = b"" if operation.response is Empty else json.dumps(aws_json.encode(response)).encode()
         return _Answer(attempt.request_id, 200, JSON_TYPES[0], document)
 
     async def _identify(self, scope: _Scope, request: HttpRequest, request_id: str) -> _Answer:

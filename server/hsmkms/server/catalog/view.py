@@ -164,9 +164,8 @@ class View:
             rows: Everything that changed after a position that is not newer than this view's.
         """
         if rows.keys or rows.aliases or rows.grants or rows.service_keys:
-            self.revision += (
-                1  # before the first of them is in the view: should one fail, what was judged before counts no more
-            )
+            # Before the first of them is in the view: should one fail, what was judged before counts no more.
+            self.revision += 1
         for key in rows.keys:
             self._apply_key(key)
         for alias in rows.aliases:

@@ -12,11 +12,10 @@ that reads nothing is sent nothing more, and so is read no more.
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 import grpc
@@ -35,11 +34,12 @@ from hsmkms.core.errors import (
 from hsmkms.core.messages import BULKS, MAX_BATCH_ENTRIES, Bulk
 from hsmkms.core.model import Principal
 from hsmkms.server import bulk
+from hsmkms.server.carrier import Carrier
 from hsmkms.server.grpc.calls import Context, address_of, principal_of, seconds_of, user_agent_of
 from hsmkms.server.grpc.status import CODES, trailers
 from hsmkms.server.identity import Authenticator
 from hsmkms.server.metrics import Metrics
-from hsmkms.server.requests import Attempt, Requests
+from hsmkms.server.requests import Attempt, Entry, Requests, unexpected
 from hsmkms.wire import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_STREAM_ENTRIES, REQUEST_ID_METADATA
 from hsmkms.wire.codec import BulkCodec, bulk_codec
 
@@ -58,7 +58,7 @@ FULL_ANSWER_BYTES: Final = MAX_MESSAGE_BYTES - (16 << 10)
 """How many bytes of results make a stream's message full: one more of them, and what frames them, have 16 KiB at the most."""
 WORTH_AN_ANSWER: Final = 32
 """So many results of a stream are sent at once; fewer where no more entries than that are under way."""
-LONGEST_HOLD_S: Final = 0.1
+LONGEST_HOLD_S: Final = 0.05
 """How long a result may wait for others, in seconds."""
 
 _log = structlog.get_logger(__name__)
@@ -71,17 +71,17 @@ class Batches:
     Args:
         requests: Judges, records and counts entries.
         authenticator: Makes principals from certificates.
-        pool: The token's workers.
+        carrier: Drives entries.
         metrics: Counts batches.
         workers: How many token workers there are.
     """
 
     def __init__(
-        self, requests: Requests, authenticator: Authenticator, pool: bulk.Post, metrics: Metrics, workers: int
+        self, requests: Requests, authenticator: Authenticator, carrier: Carrier, metrics: Metrics, workers: int
     ) -> None:
         self._requests = requests
         self._authenticator = authenticator
-        self._pool = pool
+        self._carrier = carrier
         self._metrics = metrics
         self._window = max(LEAST_WINDOW, WINDOW_OF_WORKER * workers)
         self._under_way: Counter[str] = Counter()
@@ -97,7 +97,6 @@ class Batches:
 
         async def rpc(_: Any, context: Context) -> None:
             attempt = self._requests.attempt(declared.operation, address_of(context.peer()), user_agent_of(context))
-            started = time.monotonic()
             context.set_trailing_metadata(((REQUEST_ID_METADATA, attempt.request_id),))
             try:
                 attempt.principal = principal_of(context, self._authenticator)
@@ -105,18 +104,19 @@ class Batches:
                 with self._place(declared, attempt.principal):
                     await carry(declared, codec, context, attempt)
             except KmsError as error:
-                await self._refuse(context, attempt, started, error)
+                await self._refuse(context, attempt, error)
             except asyncio.CancelledError:
                 raise
             except Exception:  # noqa: BLE001  # the caller is told that much, and no more
                 _log.exception("unexpected failure", operation=declared.name, request_id=attempt.request_id)
-                await self._refuse(context, attempt, started, KMSInternalException("An internal error occurred."))
+                await self._refuse(context, attempt, KMSInternalException("An internal error occurred."))
 
         return rpc
 
-    async def _refuse(self, context: Context, attempt: Attempt, started: float, error: KmsError) -> None:
+    async def _refuse(self, context: Context, attempt: Attempt, error: KmsError) -> None:
         """Answer the whole batch, or the rest of a stream, with an error."""
-        self._requests.end(attempt, time.monotonic() - started, error)
+        attempt.refuse(error)
+        self._requests.end(attempt)
         await context.abort(CODES[type(error)], error.message, trailers(error, attempt.request_id))
 
     @contextmanager
@@ -142,30 +142,28 @@ class Batches:
 
     async def _batch(self, declared: Bulk, codec: BulkCodec, context: Context, attempt: Attempt) -> None:
         expiry_ns = self._requests.expiry_ns(seconds_of(context, ANSWER_S, ANSWER_PART))
-        entries = await self._entries(codec, context, expiry_ns)
-        self._metrics.batch(declared.name, len(entries))
-        over: list[bulk.Entry | None] = [None] * len(entries)
-        left = len(entries)
+        messages = await self._entries(codec, context, expiry_ns)
+        left = len(messages)
+        self._metrics.batch(declared.name, left)
+        response: Any = codec.response_type()
+        results = [response.results.add() for _ in messages]
         all_over = asyncio.get_running_loop().create_future()
 
-        def ended(entry: bulk.Entry) -> None:
+        def ended(entry: Entry) -> None:
             nonlocal left
-            over[entry.number] = entry
+            _fill(codec, results[entry.number], entry)
             left -= 1
             if not left and not all_over.done():
                 all_over.set_result(None)
 
-        carried = bulk.Bulk(self._requests, self._pool, self._window, ended)
+        carried = bulk.Bulk(self._requests, self._carrier, self._window, codec.decode_entry, ended)
         try:
             with self._requests.under_way():
-                for number, entry in enumerate(entries):
-                    read = functools.partial(codec.decode_entry, entry)
-                    carried.add(bulk.Entry(number, self._requests.entry(attempt), read, expiry_ns))
+                for number, message in enumerate(messages):
+                    entry = self._requests.entry(attempt)
+                    entry.number, entry.message, entry.expiry_ns = number, message, expiry_ns
+                    carried.add(entry)
                 await all_over
-                response: Any = codec.response_type()
-                for entry in over:
-                    assert entry is not None, "all are over"
-                    _fill(codec, response.results.add(), entry)
                 await context.write(response.SerializeToString())
         finally:
             carried.close()
@@ -180,22 +178,12 @@ class Batches:
         if data is grpc.aio.EOF:
             raise ValidationException(f"The call has no message: send one with 1 to {MAX_BATCH_ENTRIES} entries.")
         message = _parsed(codec, data, MAX_BATCH_BYTES)
-        count = len(message.entries)
-        if not count:
-            raise ValidationException(
-                "1 validation error detected: Value at 'entries' failed to satisfy constraint: "
-                "Member must have length greater than or equal to 1"
-            )
-        if count > MAX_BATCH_ENTRIES:
-            raise ValidationException(
-                f"1 validation error detected: Value at 'entries' failed to satisfy constraint: "
-                f"Member must have length less than or equal to {MAX_BATCH_ENTRIES}; it has {count}: send several batches"
-            )
+        _require_length(len(message.entries), MAX_BATCH_ENTRIES, "send several batches")
         return message.entries
 
     async def _stream(self, declared: Bulk, codec: BulkCodec, context: Context, attempt: Attempt) -> None:
         del declared
-        stream = _Stream(self._requests, self._pool, self._window, codec, context, attempt)
+        stream = _Stream(self._requests, self._carrier, self._window, codec, context, attempt)
         await stream.run()
 
 
@@ -213,7 +201,7 @@ class _Stream:
     def __init__(
         self,
         requests: Requests,
-        pool: bulk.Post,
+        carrier: Carrier,
         window: int,
         codec: BulkCodec,
         context: Context,
@@ -224,8 +212,8 @@ class _Stream:
         self._codec = codec
         self._context = context
         self._attempt = attempt
-        self._carried = bulk.Bulk(requests, pool, window, self._ended)
-        self._over: deque[bulk.Entry] = deque()
+        self._carried = bulk.Bulk(requests, carrier, window, codec.decode_entry, self._ended)
+        self._over: deque[Entry] = deque()
         """Entries whose results are not written yet."""
         self._has_result = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -235,6 +223,8 @@ class _Stream:
         """Whether the results that are ready wait no longer."""
         self._unread = 0
         """Entries that are under way, and results that the client has not taken."""
+        self._busy = ExitStack()
+        """Lets a stop wait while there are any."""
         self._is_stopping = False
 
     async def run(self) -> None:
@@ -253,6 +243,7 @@ class _Stream:
         finally:
             reader.cancel()
             self._carried.close()
+            self._busy.close()
             if self._hold is not None:
                 self._hold.cancel()
         if self._is_stopping:
@@ -274,11 +265,14 @@ class _Stream:
                 return
             entries = _parsed(self._codec, data, MAX_MESSAGE_BYTES).entries
             _require_length(len(entries), MAX_STREAM_ENTRIES, "send several messages")
+            if not self._unread:
+                self._busy.enter_context(self._requests.under_way())
             self._unread += len(entries)
             expiry_ns = min(self._requests.expiry_ns(None), deadline_ns)
-            for entry in entries:
-                read = functools.partial(self._codec.decode_entry, entry.request)
-                self._carried.add(bulk.Entry(entry.number, self._requests.entry(self._attempt), read, expiry_ns))
+            for message in entries:
+                entry = self._requests.entry(self._attempt)
+                entry.number, entry.message, entry.expiry_ns = message.number, message.request, expiry_ns
+                self._carried.add(entry)
 
     def _deadline_ns(self) -> int:
         """Return when the stream itself ends, on CLOCK_MONOTONIC."""
@@ -291,9 +285,10 @@ class _Stream:
             self._has_result.clear()
             while self._is_released or self._is_due():
                 answer = self._answer()
-                with self._requests.under_way():
-                    await self._context.write(answer.SerializeToString())
+                await self._context.write(answer.SerializeToString())
                 self._unread -= len(answer.results)
+                if not self._unread:
+                    self._busy.close()
                 self._has_room.set()
             if reader.done() and not self._carried.unfinished and not self._over:
                 return
@@ -311,7 +306,7 @@ class _Stream:
         self._is_released = bool(self._over)  # what did not fit goes next
         return answer
 
-    def _ended(self, entry: bulk.Entry) -> None:
+    def _ended(self, entry: Entry) -> None:
         self._over.append(entry)
         if self._is_due():
             self._has_result.set()
@@ -352,14 +347,17 @@ def _require_length(count: int, most: int, instead: str) -> None:
         raise ValidationException(f"{told} less than or equal to {most}; it has {count}: {instead}")
 
 
-def _fill(codec: BulkCodec, result: Any, entry: bulk.Entry) -> None:
-    """Make the result of an entry that is over."""
-    result.request_id = entry.attempt.request_id
+def _fill(codec: BulkCodec, result: Any, entry: Entry) -> None:
+    """Make the result of an entry that is over; whatever goes wrong in that is this entry's alone."""
+    result.request_id = entry.request_id
     error = entry.error
     if error is None:
-        result.response.SetInParent()
-        codec.fill_response(result.response, entry.attempt.response)
-    else:
+        try:
+            result.response.SetInParent()
+            codec.fill_response(result.response, entry.response)
+        except Exception as raised:  # noqa: BLE001  # its batch waits for it
+            error = unexpected(entry, raised)
+    if error is not None:
         result.error.code = error.code
         result.error.message = error.message
         result.error.retryable = error.retryable

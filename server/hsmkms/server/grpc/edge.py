@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ HOLD_S: Final = 0.1
 NO_BULKS: Final[Mapping[str, grpc.RpcMethodHandler[Any, Any]]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Rpc:
     """One RPC as `requests.Asked`.
 
@@ -43,8 +43,8 @@ class _Rpc:
 
     authenticator: Authenticator
     codec: OperationCodec
-    data: bytes
-    context: Context
+    data: bytes = field(repr=False)
+    context: Context = field(repr=False)
 
     def principal(self) -> Principal:
         """Return who the client's certificate says it is."""
@@ -74,6 +74,11 @@ class _Rpc:
         except DecodeError:
             raise ValidationException("The request is not a valid protobuf message of this operation.") from None
         return self.codec.decode_request(message)
+
+    def answer(self, response: Any) -> bytes:
+        """Return the response's message."""
+        answer: bytes = self.codec.encode_response(response).SerializeToString()
+        return answer
 
 
 class Edge:
@@ -124,12 +129,11 @@ class Edge:
         async def rpc(data: bytes, context: Context) -> bytes:
             attempt = self._requests.attempt(name, address_of(context.peer()), user_agent_of(context))
             try:
-                response = await self._requests.carry_out(attempt, _Rpc(self._authenticator, codec, data, context))
+                answer: bytes = await self._requests.carry_out(attempt, _Rpc(self._authenticator, codec, data, context))
             except KmsError as error:
                 await context.abort(CODES[type(error)], error.message, trailers(error, attempt.request_id))
                 raise  # abort has raised: this line tells the type checker so
             context.set_trailing_metadata(((REQUEST_ID_METADATA, attempt.request_id),))
-            answer: bytes = codec.encode_response(response).SerializeToString()
             return answer
 
         return rpc

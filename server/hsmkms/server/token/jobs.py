@@ -34,7 +34,7 @@ MAX_DEATHS: Final = 2
 
 
 class Waiter(Protocol):
-    """Who waits for a job: an asyncio.Future, or a place in a batch."""
+    """Who waits for a job: an asyncio.Future, or a step of what the carrier drives."""
 
     def done(self) -> bool:
         """Say whether it has been told, or has gone away."""
@@ -143,22 +143,37 @@ class FairQueue:
         self._queues.setdefault(job.principal, deque()).appendleft(job)
         self._length += 1
 
-    def pop(self, serves: Callable[[Job], bool]) -> Job | None:
-        """Take the next job that a worker can serve; the principal goes to the end of the turn.
+    def take(self, serves: Callable[[frozenset[bytes]], bool], most: int) -> list[Job]:
+        """Take what a worker gets next in one frame: jobs of one kind, of each principal in turn.
+
+        A job that makes more than session objects, or that a worker died of, is alone.
 
         Args:
-            serves: Whether the worker can serve a job. Only the head of each principal's queue is asked about.
+            serves: Whether the worker has all of these keys. Only the head of each principal's queue is asked about.
+            most: How many jobs at most.
         """
-        for principal in list(self._queues):
-            queue = self._queues[principal]
-            if serves(queue[0]):
-                job = queue.popleft()
+        queues = self._queues
+        jobs: list[Job] = []
+        opcode: Opcode | None = None
+        went_on = True
+        while went_on:
+            went_on = False
+            for principal in list(queues):
+                queue = queues[principal]
+                job = queue[0]
+                if (opcode is not None and (job.command.opcode is not opcode or job.deaths)) or not serves(job.keys):
+                    continue
+                queue.popleft()
                 self._length -= 1
-                del self._queues[principal]
+                del queues[principal]
                 if queue:
-                    self._queues[principal] = queue
-                return job
-        return None
+                    queues[principal] = queue  # its turn comes again after everybody else's
+                jobs.append(job)
+                if len(jobs) >= most or job.must_be_alone or not job.session_only:
+                    return jobs
+                opcode = job.command.opcode
+                went_on = True
+        return jobs
 
     def discard(self, job: Job) -> None:
         """Take out a job whose caller is gone, if it is still here."""

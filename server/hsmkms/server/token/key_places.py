@@ -3,7 +3,7 @@
 Finding a key reads every object of the token: 1 ms with a few keys, 200 ms with 10,000 on SoftHSM. So nobody who does not need the key
 is kept waiting for it, and a worker does little else than what it is there for:
 
-- Whoever made a key has its handle without a search: the admin worker can be asked for it at once (`made`).
+- Whoever made a key has its handle without a search: the admin worker can be asked for it at once (`make_usable`).
 - The others learn new keys in groups, by one search, aside (`spread`): the spare does, and changes places with an active worker that
   lacks them. Then a worker rests for a multiple of the time that its search took: short for a key that somebody waits for and that
   nobody who is free has, longer for one that is in demand, long for one that nobody has asked for.

@@ -161,7 +161,9 @@ class TokenPool:
         finally:
             if timer is not None:
                 timer.cancel()
-            if not future.done() or future.cancelled():
+            if not future.done():
+                future.cancel()  # whoever drove this went away: nobody does it again for nobody when a worker dies
+            if future.cancelled():
                 queue.discard(job)
         if result.outcome is Outcome.KEY_NOT_LOADED:
             self.keys.doubt(needed)
@@ -173,11 +175,12 @@ class TokenPool:
         Args:
             jobs: Jobs for crypto workers. Their keys are known (`keys.require`); their expiry is their waiters' affair.
         """
-        for job in jobs:
-            if self._down or self._closing:
+        if self._down or self._closing:
+            for job in jobs:
                 _fail(job, KeyUnavailableException(UNAVAILABLE_TEXT, detail=self._down or "the service is stopping"))
-            else:
-                self._push(self._queue, job)
+            return
+        for job in jobs:
+            self._push(self._queue, job)
         self._dispatch()
 
     def withdraw(self, job: Job) -> None:
@@ -192,6 +195,11 @@ class TokenPool:
             displaced.give_way(displaced)
         else:
             _fail(displaced, ThrottlingException("The service is busy. Try again later."))
+
+    @property
+    def capacity(self) -> int:
+        """Most jobs that wait in the front."""
+        return self._settings.max_queued
 
     @property
     def queued(self) -> int:
@@ -245,8 +253,8 @@ class TokenPool:
         workers = [worker for worker in self.roster.active if worker.has_room] if self._queue else []
         while workers and self._queue:
             # In turn, and to each its share of what waits: none goes without while another's pipe is filled.
-            worker = min(workers, key=lambda worker: worker.items_in_flight)
-            idle = sum(not worker.in_flight for worker in workers)
+            worker = min(workers, key=_items_in_flight)
+            idle = sum([not worker.in_flight for worker in workers])
             share = -(-len(self._queue) // (idle or len(workers)))
             # A worker that is at something gets a frame beside it if that is a full one. Else what waits is joined by what comes
             # meanwhile, and goes when the worker answers: many small frames would cost the front more than their items.
@@ -294,17 +302,9 @@ class TokenPool:
         self, worker: WorkerProcess, queue: FairQueue, serves: Callable[[frozenset[bytes]], bool], most: int
     ) -> bool:
         """Send a worker one frame of what comes next, `most` jobs at the most; return whether there was any."""
-        first = queue.pop(lambda job: serves(job.keys))
-        if first is None:
+        jobs = queue.take(serves, min(most, worker.frame_room))
+        if not jobs:
             return False
-        jobs = [first]
-        if first.session_only and not first.must_be_alone:
-            opcode = first.command.opcode
-            for _ in range(min(most, worker.frame_room) - 1):
-                job = queue.pop(lambda job: job.command.opcode is opcode and not job.must_be_alone and serves(job.keys))
-                if job is None:
-                    break
-                jobs.append(job)
         wanted = [job for job in jobs if not job.waiter.done()]
         if wanted:
             _send(worker, wanted)
@@ -398,7 +398,18 @@ class TokenPool:
             self._wake.clear()
 
     async def _teach(self) -> None:
+        await self._find_what_is_waited_for()
         await self.keys.spread(job.keys for job in self._queue)
+
+    async def _find_what_is_waited_for(self) -> None:
+        """Look for the keys of jobs that wait which came into doubt meanwhile; refuse the jobs if they are not there any more."""
+        for cka_id in {cka_id for job in self._queue for cka_id in job.keys} - self.keys.known:
+            try:
+                await self.keys.require(cka_id)
+            except KeyUnavailableException as error:
+                for job in [job for job in self._queue if cka_id in job.keys]:
+                    self._queue.discard(job)
+                    _fail(job, error)
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something again and again. Each in a task of its own: none may wait because another waits for a worker that hangs."""
@@ -484,6 +495,10 @@ class TokenPool:
             self._wake.set()
             task = asyncio.create_task(worker.finish())
             task.add_done_callback(lambda _: self.roster.retiring.discard(worker))
+
+
+def _items_in_flight(worker: WorkerProcess) -> int:
+    return worker.items_in_flight
 
 
 def _send(worker: WorkerProcess, jobs: list[Job]) -> None:

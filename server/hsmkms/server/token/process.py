@@ -99,6 +99,7 @@ class WorkerProcess(asyncio.Protocol):
         """Jobs sent and not answered."""
         self._has_none = asyncio.Event()
         self._item_s = FIRST_ITEM_S
+        self._items_allowed = _items_in_pipe(FIRST_ITEM_S)
         self._head_since = 0.0
         self._number = 0
         self._buffer = bytearray()
@@ -126,17 +127,18 @@ class WorkerProcess(asyncio.Protocol):
     @property
     def has_room(self) -> bool:
         """Whether another frame may be sent."""
-        return len(self._frames) < MAX_FRAMES and self.is_usable and self.items_in_flight < self._items_allowed
+        return (
+            len(self._frames) < MAX_FRAMES
+            and self.items_in_flight < self._items_allowed
+            and not self.retiring
+            and not self._gone
+        )
 
     @property
     def frame_room(self) -> int:
         """How many items the next frame may have, 1 at the least: two frames fill the pipe, so that the worker never waits for one."""
         allowed = self._items_allowed
         return max(1, min(MAX_ITEMS, allowed // 2, allowed - self.items_in_flight))
-
-    @property
-    def _items_allowed(self) -> int:
-        return max(MAX_FRAMES, min(MAX_ITEMS_IN_PIPE, int(WORK_IN_PIPE_S / self._item_s)))
 
     @property
     def is_usable(self) -> bool:
@@ -317,6 +319,7 @@ class WorkerProcess(asyncio.Protocol):
         if jobs[0].session_only and item_s > TOO_FAST_S:
             difference = item_s - self._item_s
             self._item_s += difference * (FASTER_WEIGHT if difference < 0 else SLOWER_WEIGHT)
+            self._items_allowed = _items_in_pipe(self._item_s)
         self._head_since = now
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -338,6 +341,11 @@ class WorkerProcess(asyncio.Protocol):
                 detail = self.killed_because or "the token worker ended while it started: see the lines before this one"
                 job.waiter.set_result(Result(Outcome.UNAVAILABLE, detail.encode()))
         self._lost(self, [job for job in jobs if job not in starting])
+
+
+def _items_in_pipe(item_s: float) -> int:
+    """Return how many items may be in the pipe of a worker that needs so long for each."""
+    return max(MAX_FRAMES, min(MAX_ITEMS_IN_PIPE, int(WORK_IN_PIPE_S / item_s)))
 
 
 def worker_environment(extra: Mapping[str, str]) -> dict[str, str]:

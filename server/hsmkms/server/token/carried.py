@@ -1,19 +1,27 @@
-"""The token as the items of a batch use it: without a task, a future and a timer for each command.
+"""The token as what the carrier drives uses it: without a task, a future and a timer for each command.
 
-An item's operation is a coroutine that nobody runs as a task. Where it needs the token, it gives a `Step` to whoever drives it
-(`server.bulk`) and goes on when that is told. Steps of many items are posted together, so that they share frames, and answers that come
-in one frame are taken in one turn of the event loop.
+Such an operation is a coroutine that nobody runs as a task. Where it needs the token, it gives a `Step` to whoever drives it
+(`server.carrier`) and goes on when that is told. Steps of many requests are posted together, so that they share frames, and answers that
+come in one frame are taken in one turn of the event loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
+from typing import Any, Protocol
 
 from hsmkms.core.commands import KeyRef, Outcome, Result
 from hsmkms.core.material_commands import Command, KeyPairRef, MacKeyRef
 from hsmkms.core.ports import Call
 from hsmkms.server.token.jobs import Job
 from hsmkms.server.token.port import WorkerToken, value_of
+
+
+class Driver(Protocol):
+    """Who drives what waits for a step."""
+
+    def go_on(self, driven: Any, /) -> None:
+        """Drive it on: its step has a result or an error."""
 
 
 class Step:
@@ -26,12 +34,13 @@ class Step:
         expiry_ns: CLOCK_MONOTONIC in nanoseconds after which no worker starts it; 0 for never.
     """
 
-    __slots__ = ("_error", "_is_over", "_result", "job", "told")
+    __slots__ = ("_error", "_is_over", "_result", "carrier", "driven", "job")
 
     def __init__(self, command: Command, principal: str, keys: frozenset[bytes], expiry_ns: int) -> None:
         self.job = Job(command, self, principal, keys, expiry_ns)
-        self.told: Callable[[], None] | None = None
-        """Called once, when there is a result or an error: set by the driver."""
+        self.carrier: Driver | None = None
+        """Is told once that there is a result or an error. It sets this, and what it drives."""
+        self.driven: Any = None
         self._result: Result | None = None
         self._error: Exception | None = None
         self._is_over = False
@@ -55,8 +64,10 @@ class Step:
         return self._is_over and self._result is None and self._error is None
 
     def cancel(self) -> None:
-        """Go away: whatever comes is not wanted any more."""
+        """Go away, once: whatever comes is not wanted any more."""
         self._is_over = True
+        self.carrier = self.driven = None
+        del self.job  # as above
 
     def set_result(self, result: Result) -> None:
         """Take the result."""
@@ -70,13 +81,13 @@ class Step:
 
     def _tell(self) -> None:
         self._is_over = True
-        told, self.told = self.told, None
-        if told is not None:
-            told()
+        if self.carrier is not None:
+            self.carrier.go_on(self.driven)
+            self.carrier = self.driven = None
 
 
-class BulkToken(WorkerToken):
-    """The token (`core.ports.Token`) for coroutines that `server.bulk` drives."""
+class CarriedToken(WorkerToken):
+    """The token (`core.ports.Token`) for coroutines that `server.carrier` drives."""
 
     async def _crypto(self, call: Call, command: Command, *keys: KeyRef | KeyPairRef | MacKeyRef) -> bytes:
         needed = frozenset([key.cka_id for key in keys])
