@@ -1,7 +1,8 @@
 """The empty RPC: the service's own listener with handlers that parse nothing and answer with bytes of a fixed length.
 
 `python -m bench.empty_server TLS_FOLDER CA_FILE LENGTH…` listens on a free port of loopback, prints it, and serves until it is ended. The
-RPC `/bench.Empty/AnswerN` answers with N bytes. Versions, options, TLS and client certificates are the service's.
+RPC `/bench.Empty/AnswerN` answers with N bytes. Versions, options, TLS, client certificates and the garbage collector's settings are
+the service's.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ async def serve(folder: Path, authority: Path, lengths: list[int]) -> None:
     """Serve until the process is ended."""
     import grpc
 
+    from hsmkms.server.app import spare_the_garbage_collector
     from hsmkms.server.config import Tls
     from hsmkms.server.grpc.listener import Listener
 
@@ -48,6 +50,7 @@ async def serve(folder: Path, authority: Path, lengths: list[int]) -> None:
         max_connection_age_s=900,
     )
     address = await listener.start()
+    spare_the_garbage_collector()
     print(address.rpartition(":")[2], flush=True)
     await asyncio.Event().wait()
 

@@ -19,7 +19,7 @@ from bench.subjects import Endpoint
 
 SAMPLES_PER_S: Final = 200
 CLIENTS: Final = 16
-_WAITING: Final = "SocketIO.readinto (socket.py"
+_WAITING: Final = "Worker._receive (hsm/worker.py"
 _OURS: Final = ("core/", "server/", "wire/", "hsm/")
 _GROUPS: Final = (
     ("core/policy/", "policies: core/policy"),
@@ -30,13 +30,16 @@ _GROUPS: Final = (
     ("server/audit/", "audit: server/audit"),
     ("server/token/", "token pool: server/token"),
     ("server/grpc/", "gRPC edge: server/grpc"),
-    ("server/requests", "requests: server/requests"),
+    ("server/requests", "requests: server/requests, bulk, carrier"),
+    ("server/bulk", "requests: server/requests, bulk, carrier"),
+    ("server/carrier", "requests: server/requests, bulk, carrier"),
     ("server/catalog/", "catalog: server/catalog"),
     ("server/metrics", "metrics: server/metrics"),
     ("server/counts", "metrics: server/metrics"),
     ("core/frames", "frames: core/frames"),
     ("wire/", "codec: wire"),
-    ("hsm/cryptoki", "calls into the module: hsm/cryptoki"),
+    ("hsm/cryptoki", "calls into the module: hsm/cryptoki, hsm/rewrap"),
+    ("hsm/rewrap", "calls into the module: hsm/cryptoki, hsm/rewrap"),
     ("hsm/worker", "the worker's loop: hsm/worker"),
 )
 

@@ -193,7 +193,7 @@ def test_samples_of_a_profile_count_for_the_innermost_module_of_ours():
     ]
     worker = "main (hsm/worker.py:1);Worker._read (hsm/worker.py:2)"
     assert profile.group_of(worker) == "the worker's loop: hsm/worker"
-    assert profile.group_of(f"{worker};SocketIO.readinto (socket.py:706)") == "waiting for the next frame"
+    assert profile.group_of(f"{worker};Worker._receive (hsm/worker.py:171)") == "waiting for the next frame"
     assert profile.shares([]) == []
 
 
