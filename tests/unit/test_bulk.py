@@ -399,3 +399,24 @@ async def test_a_turn_that_goes_wrong_is_not_the_last_one(world, monkeypatch):
     await turns()
     assert [entry.number for entry in world.over] == [2]
     assert len(noticed) == 1
+
+
+async def test_what_an_entry_spoils_at_its_beginning_is_posted_in_the_next_turn(world, monkeypatch):
+    """The record of one cannot be made, in the turn in which another has just been begun: that one's command is on its way."""
+
+    def fail(_):
+        raise RuntimeError("unforeseen")
+
+    noticed = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noticed.append(context["exception"]))
+    add(world, 1)
+    add(world, 2, DisabledException("refused when it is read"))
+    with monkeypatch.context() as broken:
+        broken.setattr(world.requests, "end", fail)
+        await turns()
+    assert [job.command.length for job in world.pool.jobs] == [1]
+    assert len(noticed) == 1
+    world.pool.answer()
+    await turns()
+    assert [entry.number for entry in world.over] == [2, 1]
+    assert world.bulk.unfinished == 0

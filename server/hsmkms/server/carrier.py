@@ -215,7 +215,7 @@ class Carrier:
                 self._pool.post(jobs)
         finally:
             self._turn = None  # not before: what this turn does would call for another one
-            if self._ready or self._arrived or self._hungry:
+            if self._ready or self._arrived or self._hungry or self._jobs:
                 self._wake()
 
     def _feed_on(self) -> None:
